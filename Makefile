@@ -1,0 +1,38 @@
+# The commands of the README. Each installs what it needs, or says exactly what to install.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
+
+setup: ## install or name the Debian packages needed, build RocksDB once per machine
+	@scripts/setup.sh
+
+build: setup ## three binaries in target/release
+	cargo build --release --locked -p dstack-cli -p dstack-node
+	scripts/build-agent.sh release
+
+demo: build ## three replicas, two SSH hosts, a two-node task, and the leader killed while it runs
+	cargo build --release --locked -p dstack-chaos
+	target/release/dstack-chaos demo $(if $(DEMO_KEEP),--keep)
+
+test: setup ## every test
+	scripts/test.sh
+
+chaos: setup ## the long form: real replicas and agents, killed for real, histories judged
+	scripts/build-for-tests.sh
+	cargo run --locked -p dstack-chaos -- run --seconds $(or $(SECONDS_EACH),60)
+
+bench: build ## memory, boot time, sizes and write pause over 50 leader kills
+	cargo build --release --locked -p dstack-chaos
+	bench/report.sh
+
+lint: setup ## formatting, clippy with warnings denied, licences and bans
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	scripts/deny.sh
+
+clean: ## remove build output (the machine's RocksDB cache stays)
+	cargo clean
+
+.PHONY: help setup build demo test chaos bench lint clean
