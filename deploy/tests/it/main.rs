@@ -1,0 +1,4 @@
+//! The rendered scripts, read by eye (golden files) and run for real by this machine's `sh`.
+
+mod golden;
+mod run;
