@@ -194,7 +194,8 @@ if [[ ! -e $home/lib/librocksdb.a ]]; then
     started=$SECONDS
     build_archive "$rocksdb" "$work"
     mv -T "$work/out" "$home"
-    log "built in $((SECONDS - started)) s; CPU time of the children (user system): $(times | tail -n 1)"
+    times >"$work/times" # not in a subshell, whose children would be none
+    log "built in $((SECONDS - started)) s; CPU time (user system): $(tail -n 1 "$work/times")"
 fi
 exec 9>&-
 
