@@ -1,0 +1,59 @@
+//! `dstack-chaos`: the demo, the long chaos runs, and the failover bench.
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    about = "Starts real replicas and agents on loopback, kills them, and judges what is left"
+)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Three replicas, two hosts, a two-node task, and the leader killed while it runs.
+    Demo {
+        /// Keep the cluster up until Ctrl-C and print what to try next.
+        #[arg(long, env = "DEMO_KEEP")]
+        keep: bool,
+    },
+    /// Nemeses against live runs, then verdicts.
+    Run {
+        /// Only this nemesis; all of them in turn when absent.
+        #[arg(long)]
+        nemesis: Option<dstack_chaos::nemesis::Nemesis>,
+        /// Seconds of trouble for each nemesis.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// Runs in flight.
+        #[arg(long, default_value_t = 20)]
+        runs: usize,
+        /// Seed of the schedule; printed, so that a failure can be looked at again.
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+    /// Write pauses over many leader kills, boot time and memory.
+    Bench {
+        /// How many leaders are killed.
+        #[arg(long, default_value_t = 50)]
+        kills: usize,
+    },
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    match Args::parse().command {
+        Command::Demo { keep } => dstack_chaos::demo::demo(keep).await,
+        Command::Run {
+            nemesis,
+            seconds,
+            runs,
+            seed,
+        } => dstack_chaos::campaign::campaign(nemesis, seconds, runs, seed).await,
+        Command::Bench { kills } => dstack_chaos::bench::bench(kills).await,
+    }
+}
