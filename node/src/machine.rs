@@ -1,0 +1,183 @@
+//! `domain` behind the consensus seam.
+//!
+//! Entries are applied to a state in memory; the row changes go back to `raft`, which writes them in one batch
+//! with the applied index, and only then asks for the view to be published.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dstack_domain::command::{RowChange, Reply};
+use dstack_domain::encoding::decode_entry;
+use dstack_domain::rejection::Rejection;
+use dstack_domain::state::State;
+use dstack_domain::{Table as Drawer, apply};
+use dstack_raft::{Applied, Committed, Machine, MachineError, Write};
+use dstack_storage::{Rows, Table};
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+
+use crate::limits;
+use crate::view::{Board, View};
+
+/// Where the rolling hash lies between starts, and in snapshots.
+const HASH_ROW: &[u8] = b"node/state-hash";
+
+/// The replicated state machine of a control plane.
+pub struct ControlPlane {
+    state: State,
+    hash: u64,
+    applied: u64,
+    board: Board,
+    hashes: Hashes,
+}
+
+impl ControlPlane {
+    pub fn new(board: Board, hashes: Hashes) -> ControlPlane {
+        ControlPlane { state: State::default(), hash: 0, applied: 0, board, hashes }
+    }
+
+    fn apply_one(&mut self, committed: &Committed) -> Result<Applied, MachineError> {
+        let index = committed.index;
+        let mut entry = decode_entry(&committed.payload).map_err(|source| MachineError {
+            reason: format!(
+                "log entry {index} is in a form this version does not know; \
+                 start this replica with the version the others run"
+            ),
+            source: Some(Box::new(source)),
+        })?;
+        entry.index = index;
+        let applied = apply(&mut self.state, &entry);
+        let reply = encode_reply(&applied.reply).map_err(|source| MachineError {
+            reason: format!("the reply to log entry {index} cannot be written down"),
+            source: Some(Box::new(source)),
+        })?;
+        self.hash = roll(self.hash, index, &applied.changes);
+        self.applied = index;
+        self.hashes.push(index, self.hash);
+        Ok(Applied { reply, writes: applied.changes.into_iter().map(write).collect() })
+    }
+}
+
+impl Machine for ControlPlane {
+    fn load(&mut self, rows: &dyn Rows, applied: u64) -> Result<(), MachineError> {
+        self.state = load_state(rows)?;
+        self.hash = load_hash(rows)?;
+        self.applied = applied;
+        self.hashes.clear();
+        self.board.publish(View { state: self.state.clone(), revision: applied });
+        Ok(())
+    }
+
+    fn apply(&mut self, batch: &[Committed], _rows: &dyn Rows) -> Result<Vec<Applied>, MachineError> {
+        let mut answers =
+            batch.iter().map(|committed| self.apply_one(committed)).collect::<Result<Vec<_>, _>>()?;
+        if let Some(last) = answers.last_mut() {
+            let value = Some(Bytes::copy_from_slice(&self.hash.to_le_bytes()));
+            last.writes.push(Write { table: Table::Meta, key: Bytes::from_static(HASH_ROW), value });
+        }
+        Ok(answers)
+    }
+
+    fn published(&mut self, index: u64) {
+        self.board.publish(View { state: self.state.clone(), revision: index });
+    }
+
+    fn state_hash(&self) -> u64 {
+        self.hash
+    }
+}
+
+/// The storage table of a kind of row.
+pub fn table(drawer: Drawer) -> Table {
+    match drawer {
+        Drawer::Live => Table::Obj,
+        Drawer::Index => Table::Idx,
+        Drawer::History => Table::Hist,
+        Drawer::Events => Table::Events,
+        Drawer::Dedup => Table::Dedup,
+    }
+}
+
+fn write(change: RowChange) -> Write {
+    Write { table: table(change.table), key: change.key.into(), value: change.value.map(Bytes::from) }
+}
+
+/// A chain over everything that was ever changed: two replicas that once differed never agree again.
+fn roll(before: u64, index: u64, changes: &[RowChange]) -> u64 {
+    let mut digest = Sha256::new().chain_update(before.to_le_bytes()).chain_update(index.to_le_bytes());
+    for change in changes {
+        digest.update([table(change.table).code(), u8::from(change.value.is_some())]);
+        digest.update((change.key.len() as u64).to_le_bytes());
+        digest.update(&change.key);
+        let value = change.value.as_deref().unwrap_or_default();
+        digest.update((value.len() as u64).to_le_bytes());
+        digest.update(value);
+    }
+    let digest = digest.finalize();
+    digest[..8].iter().fold(0, |hash, byte| hash << 8 | u64::from(*byte))
+}
+
+fn load_hash(rows: &dyn Rows) -> Result<u64, MachineError> {
+    let row = rows.get(Table::Meta, HASH_ROW).map_err(|source| MachineError {
+        reason: "the state hash cannot be read".into(),
+        source: Some(Box::new(source)),
+    })?;
+    match row {
+        None => Ok(0),
+        Some(bytes) => <[u8; 8]>::try_from(&bytes[..])
+            .map(u64::from_le_bytes)
+            .map_err(|_| MachineError::new("the state hash is damaged; restore this replica from the others")),
+    }
+}
+
+fn load_state(rows: &dyn Rows) -> Result<State, MachineError> {
+    todo_load(rows)
+}
+
+fn encode_reply(reply: &Result<Reply, Rejection>) -> Result<Bytes, serde_json::Error> {
+    serde_json::to_vec(reply).map(Bytes::from)
+}
+
+/// Reads what [`ControlPlane`] answered, perhaps on another replica and in another version.
+pub fn decode_reply(bytes: &[u8]) -> Result<Result<Reply, Rejection>, UnknownReply> {
+    serde_json::from_slice(bytes).map_err(UnknownReply)
+}
+
+/// The answer was written by a newer version.
+#[derive(Debug, thiserror::Error)]
+#[error("the reply is in a form this version does not know")]
+pub struct UnknownReply(#[source] serde_json::Error);
+
+/// The hashes of the last applied entries, for comparison with other replicas.
+#[derive(Clone, Default)]
+pub struct Hashes {
+    ring: Arc<Mutex<VecDeque<(u64, u64)>>>,
+}
+
+impl Hashes {
+    fn push(&self, index: u64, hash: u64) {
+        let mut ring = self.ring.lock();
+        if ring.len() == limits::HASH_RING {
+            ring.pop_front();
+        }
+        ring.push_back((index, hash));
+    }
+
+    fn clear(&self) {
+        self.ring.lock().clear();
+    }
+
+    /// The hash after the entry at `index`, if it is remembered.
+    pub fn at(&self, index: u64) -> Option<u64> {
+        let ring = self.ring.lock();
+        ring.binary_search_by_key(&index, |(index, _)| *index).ok().map(|found| ring[found].1)
+    }
+
+    /// Up to `count` remembered indexes, the newest and others spread over the ring.
+    pub fn sample(&self, count: usize) -> Vec<u64> {
+        let ring = self.ring.lock();
+        let step = ring.len().div_ceil(count.max(1)).max(1);
+        ring.iter().rev().step_by(step).map(|(index, _)| *index).collect()
+    }
+}

@@ -1,0 +1,281 @@
+//! Flags and variables turned into plain, checked values.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use zeroize::Zeroizing;
+
+use crate::args::Serve;
+use crate::failure::{Failure, Kind};
+
+/// What one replica is told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub host: String,
+    pub port: u16,
+    pub dir: PathBuf,
+    pub token: Option<Token>,
+    pub yes: bool,
+    pub log: LogSettings,
+    pub node_name: String,
+    pub peer_listen: SocketAddr,
+    pub peer_advertise: Option<String>,
+    /// Empty: a single voter.
+    pub initial: Vec<(String, String)>,
+    /// None: credentials are made on the first start, which only a single voter may do.
+    pub tls_dir: Option<PathBuf>,
+    pub http: HttpSettings,
+}
+
+/// A secret that no `{:?}` shows.
+#[derive(Clone)]
+pub struct Token(pub Zeroizing<String>);
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("<token>")
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct LogSettings {
+    pub filter: String,
+    pub json: bool,
+}
+
+/// What shapes the answers of the API.
+#[derive(Debug, Clone)]
+pub struct HttpSettings {
+    /// The version of upstream's API that is spoken, shown in `get_info`.
+    pub version: String,
+    /// DSTACK_SERVER_CODE_UPLOAD_LIMIT, bytes; 0 is no limit.
+    pub code_upload_limit: u64,
+    /// DSTACK_SERVER_LOG_QUOTA_PER_JOB_HOUR, bytes; 0 is no limit.
+    pub log_quota_per_job_hour: u64,
+    /// DSTACK_USER_PROJECT_DEFAULT_QUOTA.
+    pub project_quota: u32,
+}
+
+impl Settings {
+    /// Checks the flags; `variable` reads one environment variable.
+    pub fn resolve(
+        args: Serve,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Settings, Failure> {
+        let dir = server_dir(args.server_dir, &variable)?;
+        let initial = args.initial_cluster.as_deref().map(parse_initial).transpose()?.unwrap_or_default();
+        let node_name = node_name(args.node_name, &initial)?;
+        let own = initial.iter().find(|(name, _)| *name == node_name).map(|(_, addr)| addr.clone());
+        let peer_advertise = args.peer_advertise.or_else(|| own.clone());
+        let peer_listen = peer_listen(args.peer_listen, own.as_deref())?;
+        if !initial.is_empty() && args.tls_dir.is_none() && !dir.join("tls").is_dir() {
+            return Err(Failure::new(
+                Kind::Usage,
+                "replicas of a cluster prove to each other who they are, but --tls-dir is missing",
+            )
+            .hint("make the certificates once with `dstack-server init-ca`, then name this replica's folder with --tls-dir"));
+        }
+        Ok(Settings {
+            host: args.host,
+            port: args.port,
+            token: args.token.filter(|token| !token.is_empty()).map(|token| Token(Zeroizing::new(token))),
+            yes: args.yes,
+            log: log_settings(&args.log_level, &args.log_format)?,
+            node_name,
+            peer_listen,
+            peer_advertise,
+            tls_dir: args.tls_dir,
+            initial,
+            dir,
+            http: http_settings(&variable)?,
+        })
+    }
+}
+
+fn server_dir(
+    flag: Option<PathBuf>,
+    variable: &impl Fn(&str) -> Option<String>,
+) -> Result<PathBuf, Failure> {
+    if let Some(dir) = flag {
+        return Ok(dir);
+    }
+    let home = variable("HOME").filter(|home| !home.is_empty()).ok_or_else(|| {
+        Failure::new(Kind::Usage, "there is no home folder to keep the server's files in")
+            .hint("name a folder with --server-dir or DSTACK_SERVER_DIR")
+    })?;
+    Ok(PathBuf::from(home).join(".dstack").join("server"))
+}
+
+fn parse_initial(list: &str) -> Result<Vec<(String, String)>, Failure> {
+    let bad = |what: String| {
+        Failure::new(Kind::Usage, format!("--initial-cluster: {what}"))
+            .hint("give all replicas the same list, for example a=10.0.0.1:3001,b=10.0.0.2:3001,c=10.0.0.3:3001")
+    };
+    let mut members = Vec::new();
+    let (mut names, mut addrs) = (BTreeSet::new(), BTreeSet::new());
+    for part in list.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let (name, addr) = part.split_once('=').ok_or_else(|| bad(format!("`{part}` is not name=host:port")))?;
+        check_name(name).map_err(&bad)?;
+        let port = addr.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
+        if port.and_then(|port| u16::from_str(port).ok()).is_none_or(|port| port == 0) {
+            return Err(bad(format!("`{addr}` is not host:port")));
+        }
+        if !names.insert(name) {
+            return Err(bad(format!("`{name}` is named twice")));
+        }
+        if !addrs.insert(addr) {
+            return Err(bad(format!("`{addr}` is given to two replicas")));
+        }
+        members.push((name.to_owned(), addr.to_owned()));
+    }
+    if members.is_empty() {
+        return Err(bad("the list is empty".into()));
+    }
+    Ok(members)
+}
+
+/// Names become certificate subjects and folder names.
+pub fn check_name(name: &str) -> Result<(), String> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.' | '_');
+    let starts = name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
+    if starts && name.len() <= 63 && name.chars().all(fits) {
+        return Ok(());
+    }
+    Err(format!(
+        "`{name}` is not a name for a replica: up to 63 lower-case letters, digits, `-`, `_` and `.`, \
+         beginning with a letter or digit"
+    ))
+}
+
+fn node_name(flag: Option<String>, initial: &[(String, String)]) -> Result<String, Failure> {
+    let Some(name) = flag else {
+        if initial.is_empty() {
+            return Ok("replica-1".into());
+        }
+        return Err(Failure::new(Kind::Usage, "--initial-cluster is given, but not which replica this is")
+            .hint("say so with --node-name"));
+    };
+    check_name(&name).map_err(|why| Failure::new(Kind::Usage, format!("--node-name: {why}")))?;
+    if !initial.is_empty() && !initial.iter().any(|(member, _)| *member == name) {
+        let names: Vec<_> = initial.iter().map(|(name, _)| name.as_str()).collect();
+        return Err(Failure::new(
+            Kind::Usage,
+            format!("--node-name {name} is not in --initial-cluster, which names {}", names.join(", ")),
+        ));
+    }
+    Ok(name)
+}
+
+fn peer_listen(flag: Option<SocketAddr>, own: Option<&str>) -> Result<SocketAddr, Failure> {
+    match (flag, own) {
+        (Some(listen), _) => Ok(listen),
+        // A single voter has nobody to listen to; a free loopback port lets it grow on this machine.
+        (None, None) => Ok(SocketAddr::from(([127, 0, 0, 1], 0))),
+        (None, Some(own)) => own.parse().map_err(|_| {
+            Failure::new(Kind::Usage, format!("cannot tell on which address to listen for {own}"))
+                .hint("give it with --peer-listen IP:PORT, for example --peer-listen 0.0.0.0:3001")
+        }),
+    }
+}
+
+fn log_settings(level: &str, format: &str) -> Result<LogSettings, Failure> {
+    let json = match format.to_ascii_lowercase().as_str() {
+        "standard" | "rich" => false,
+        "json" => true,
+        other => {
+            return Err(Failure::new(Kind::Usage, format!("--log-format {other} is neither standard nor json")));
+        }
+    };
+    // Upstream's level names are Python's.
+    let filter = match level.to_ascii_lowercase().as_str() {
+        "critical" | "error" => "error".into(),
+        "warning" | "warn" => "warn".into(),
+        plain @ ("info" | "debug" | "trace") => plain.to_owned(),
+        _ => level.to_owned(),
+    };
+    Ok(LogSettings { filter, json })
+}
+
+fn http_settings(variable: &impl Fn(&str) -> Option<String>) -> Result<HttpSettings, Failure> {
+    Ok(HttpSettings {
+        version: variable("DSTACK_VERSION").unwrap_or_else(|| "0.22.5".into()),
+        code_upload_limit: number(variable, "DSTACK_SERVER_CODE_UPLOAD_LIMIT", 2 * 1024 * 1024)?,
+        log_quota_per_job_hour: number(variable, "DSTACK_SERVER_LOG_QUOTA_PER_JOB_HOUR", 50 * 1024 * 1024)?,
+        project_quota: number(variable, "DSTACK_USER_PROJECT_DEFAULT_QUOTA", 10)?,
+    })
+}
+
+fn number<T: FromStr>(
+    variable: &impl Fn(&str) -> Option<String>,
+    name: &str,
+    default: T,
+) -> Result<T, Failure> {
+    match variable(name) {
+        None => Ok(default),
+        Some(text) => text
+            .trim()
+            .parse()
+            .map_err(|_| Failure::new(Kind::Usage, format!("{name}={text} is not a whole number"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::Args;
+
+    fn resolve(flags: &[&str]) -> Result<Settings, Failure> {
+        let args = Args::parse_from(["dstack-server"].iter().chain(flags));
+        Settings::resolve(args.serve, |name| (name == "HOME").then(|| "/home/somebody".into()))
+    }
+
+    #[test]
+    fn without_flags_it_is_a_single_voter_in_the_home_folder() {
+        let settings = resolve(&[]).unwrap();
+        assert!(settings.initial.is_empty());
+        assert_eq!(settings.dir, PathBuf::from("/home/somebody/.dstack/server"));
+        assert_eq!((settings.host.as_str(), settings.port), ("127.0.0.1", 3000));
+        assert!(settings.peer_listen.ip().is_loopback());
+    }
+
+    #[test]
+    fn a_member_listens_where_the_list_says() {
+        let list = "a=127.0.0.1:7001,b=127.0.0.1:7002";
+        let settings =
+            resolve(&["--node-name", "b", "--initial-cluster", list, "--tls-dir", "/x"]).unwrap();
+        assert_eq!(settings.peer_listen, "127.0.0.1:7002".parse().unwrap());
+        assert_eq!(settings.peer_advertise.as_deref(), Some("127.0.0.1:7002"));
+    }
+
+    #[test]
+    fn lists_that_cannot_form_a_cluster_are_refused_with_what_to_do() {
+        for (list, says) in [
+            ("a=h:1,a=h:2", "named twice"),
+            ("a=h:1,b=h:1", "two replicas"),
+            ("a", "not name=host:port"),
+            ("a=h", "not host:port"),
+            ("A=h:1", "not a name"),
+            (",", "empty"),
+        ] {
+            let error = resolve(&["--node-name", "a", "--initial-cluster", list]).unwrap_err();
+            assert!(error.message.contains(says), "{list}: {}", error.message);
+            assert_eq!(error.kind.code(), 2);
+        }
+        let stranger = resolve(&["--node-name", "z", "--initial-cluster", "a=h:1"]).unwrap_err();
+        assert!(stranger.message.contains("which names a"), "{}", stranger.message);
+        let nameless = resolve(&["--initial-cluster", "a=h:1"]).unwrap_err();
+        assert!(nameless.report().contains("--node-name"));
+        let bare = resolve(&["--node-name", "a", "--initial-cluster", "a=127.0.0.1:1"]).unwrap_err();
+        assert!(bare.report().contains("init-ca"));
+    }
+
+    #[test]
+    fn a_token_is_not_shown() {
+        let settings = resolve(&["--token", "hunter2"]).unwrap();
+        assert!(!format!("{settings:?}").contains("hunter2"));
+    }
+}
