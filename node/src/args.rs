@@ -74,6 +74,15 @@ pub struct Serve {
     /// All replicas of a new cluster, the same list on each: name=host:port,name=host:port,…
     #[arg(long, env = "DSTACK_SERVER_INITIAL_CLUSTER", value_name = "LIST", help_heading = "Cluster")]
     pub initial_cluster: Option<String>,
+    /// Members of a running cluster to be added to, as in --initial-cluster.
+    #[arg(
+        long,
+        env = "DSTACK_SERVER_JOIN",
+        value_name = "LIST",
+        help_heading = "Cluster",
+        conflicts_with = "initial_cluster"
+    )]
+    pub join: Option<String>,
     /// Folder with this replica's certificate and keys, made by init-ca [default: tls in the server folder].
     #[arg(long, env = "DSTACK_SERVER_TLS_DIR", value_name = "DIR", help_heading = "Cluster")]
     pub tls_dir: Option<PathBuf>,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use dstack_raft::{Handle, NodeId, PeerService, Peers, Role, Status};
+use dstack_raft::{Handle, NodeId, PeerService, Peers, Role, Status, Stopped};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -92,8 +92,8 @@ impl Cluster {
     }
 
     /// Asks every member; who does not answer in time is shown as unreachable.
-    pub async fn status(&self) -> ClusterStatus {
-        let status = self.raft.status();
+    pub async fn status(&self) -> Result<ClusterStatus, Stopped> {
+        let status = self.raft.status()?;
         let me = self.peers.me();
         let reports = self.reports(&status).await;
         let leading = reports.values().filter_map(|report| report.leading.as_ref()).max_by_key(|l| l.term);
@@ -116,20 +116,20 @@ impl Cluster {
                 started_at: report.map(|report| report.started_at),
             }
         });
-        ClusterStatus {
+        Ok(ClusterStatus {
             cluster_id: status.cluster_id.clone(),
             me,
             term: status.term,
             leader: status.leader,
             leader_since: leading.map(|leading| leading.since),
             members: members.collect(),
-        }
+        })
     }
 
     async fn reports(&self, status: &Status) -> BTreeMap<NodeId, Report> {
         let asked = status.members.iter().map(async |member| {
             if member.id == self.peers.me() {
-                return Some((member.id, self.report()));
+                return Some((member.id, self.report().ok()?));
             }
             let answer = self.peers.call(member.id, SERVICE, Bytes::new(), limits::PEER_QUESTION).await;
             let report = serde_json::from_slice(&answer.ok()?).ok()?;
@@ -138,27 +138,27 @@ impl Cluster {
         futures::future::join_all(asked).await.into_iter().flatten().collect()
     }
 
-    fn report(&self) -> Report {
-        let status = self.raft.status();
+    fn report(&self) -> Result<Report, Stopped> {
+        let status = self.raft.status()?;
         let leadership = self.raft.leadership().borrow().clone();
         let leads = leadership.leader == Some(leadership.me);
         let leading = leads.then(|| Leading {
             term: leadership.term,
-            since: env::now() - std::time::Duration::from_millis(leadership.since_ms),
+            since: Timestamp::from_millisecond(leadership.since_ms.cast_signed()).unwrap_or(Timestamp::UNIX_EPOCH),
             followers: status
                 .members
                 .iter()
                 .map(|member| (member.id, Follower { lag: member.lag, last_ack_ms: member.last_ack_ms }))
                 .collect(),
         });
-        Report {
+        Ok(Report {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: self.started_at,
             commit: status.commit,
             applied: status.applied,
             state_hash: status.state_hash,
             leading,
-        }
+        })
     }
 }
 
@@ -169,6 +169,7 @@ struct Teller {
 #[async_trait]
 impl PeerService for Teller {
     async fn call(&self, _from: NodeId, _body: Bytes) -> Result<Bytes, String> {
-        serde_json::to_vec(&self.cluster.report()).map(Bytes::from).map_err(|error| error.to_string())
+        let report = self.cluster.report().map_err(|error| error.to_string())?;
+        serde_json::to_vec(&report).map(Bytes::from).map_err(|error| error.to_string())
     }
 }

@@ -10,13 +10,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use dstack_domain::command::{Actor, Command, Entry, Reply};
-use dstack_domain::encoding::{decode_entry, encode_entry};
+use dstack_domain::encoding::{EncodingError, decode_entry, encode_entry};
 use dstack_domain::ids::RequestId;
 use dstack_domain::rejection::Rejection;
 use dstack_raft::{CallError, Handle, Leadership, NodeId, PeerService, Peers, ProposeError, Proposed};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::view::Views;
 use crate::{env, limits, machine};
@@ -46,6 +46,8 @@ pub enum DoorError {
     /// A fenced command of a leader that no longer leads in that term.
     #[error("this replica no longer leads in term {term}")]
     Deposed { term: u64 },
+    #[error("the command cannot be written down")]
+    Form(#[source] EncodingError),
     #[error("this replica is stopping")]
     Stopped,
 }
@@ -110,7 +112,7 @@ impl Door {
     /// Gets a command applied only if this replica leads in `term`: for the leader's own loops.
     pub async fn propose_as_leader(&self, term: u64, command: Command) -> Result<Accepted, DoorError> {
         let inner = &self.inner;
-        let request = RequestId::from(env::uuid());
+        let request = RequestId(env::uuid());
         let payload = encode(Actor::System, request, command)?;
         let deadline = Instant::now() + limits::PARK;
         let mut pause = limits::RETRY_FIRST;
@@ -120,13 +122,12 @@ impl Door {
                 Attempt::Elsewhere(_) => return Err(DoorError::Deposed { term }),
                 Attempt::Stopped => return Err(DoorError::Stopped),
                 Attempt::TooLarge => return Err(too_large(payload.len())),
-                Attempt::Unclear(why) if Instant::now() >= deadline => {
-                    return Err(DoorError::Unavailable(why.into()));
-                }
+                // Not sent again: replies to the system are not remembered, and the loop decides anew.
+                Attempt::Unclear(why) => return Err(DoorError::Unavailable(why.into())),
                 Attempt::Busy if Instant::now() >= deadline => {
                     return Err(DoorError::Unavailable("the leader is busy".into()));
                 }
-                Attempt::Unclear(_) | Attempt::Busy => {}
+                Attempt::Busy => {}
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(limits::RETRY_LAST);
@@ -185,7 +186,7 @@ impl Inner {
                 Ok(Forwarded::TooLarge) => Attempt::TooLarge,
                 Err(_) => Attempt::Unclear("the leader's answer is in a form this version does not know"),
             },
-            Err(CallError::Unreachable) => Attempt::Unclear("the leader cannot be reached"),
+            Err(CallError::Unreachable(_)) => Attempt::Unclear("the leader cannot be reached"),
             Err(CallError::TimedOut) => Attempt::Unclear("the leader does not answer"),
             Err(CallError::Refused(why)) => {
                 tracing::warn!(leader, why, "the leader refused a forwarded request");
@@ -209,7 +210,7 @@ impl Inner {
 
 fn encode(actor: Actor, request: RequestId, command: Command) -> Result<Bytes, DoorError> {
     let entry = Entry { index: 0, request, actor, at: env::now(), command };
-    let payload = encode_entry(&entry);
+    let payload = encode_entry(&entry).map_err(DoorError::Form)?;
     if payload.len() > limits::ENTRY_BYTES {
         return Err(too_large(payload.len()));
     }
@@ -282,7 +283,7 @@ impl PeerService for Counter {
 fn restamp(body: &Bytes) -> Result<Bytes, String> {
     let mut entry = decode_entry(body).map_err(|error| error.to_string())?;
     entry.at = env::now();
-    Ok(encode_entry(&entry).into())
+    encode_entry(&entry).map(Bytes::from).map_err(|error| error.to_string())
 }
 
 /// How long a caller should wait before it tries again after [`DoorError::Unavailable`].

@@ -4,16 +4,15 @@
 //! with the applied index, and only then asks for the view to be published.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dstack_domain::command::{RowChange, Reply};
+use dstack_domain::command::{Outcome, apply};
 use dstack_domain::encoding::decode_entry;
-use dstack_domain::rejection::Rejection;
-use dstack_domain::state::State;
-use dstack_domain::{Table as Drawer, apply};
+use dstack_domain::state::{RowChange, State, Table as Drawer};
 use dstack_raft::{Applied, Committed, Machine, MachineError, Write};
-use dstack_storage::{Rows, Table};
+use dstack_storage::{Rows, Scan, Table};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
@@ -132,15 +131,29 @@ fn load_hash(rows: &dyn Rows) -> Result<u64, MachineError> {
 }
 
 fn load_state(rows: &dyn Rows) -> Result<State, MachineError> {
-    todo_load(rows)
+    let mut live = Vec::new();
+    for drawer in [Drawer::Live, Drawer::Dedup] {
+        let mut take = |key: &[u8], value: &[u8]| {
+            live.push((drawer, key.to_vec(), value.to_vec()));
+            ControlFlow::Continue(())
+        };
+        rows.scan(Scan::all(table(drawer)), &mut take).map_err(|source| MachineError {
+            reason: "the rows of the state cannot be read".into(),
+            source: Some(Box::new(source)),
+        })?;
+    }
+    State::load(live).map_err(|source| MachineError {
+        reason: "the state on disk cannot be understood".into(),
+        source: Some(Box::new(source)),
+    })
 }
 
-fn encode_reply(reply: &Result<Reply, Rejection>) -> Result<Bytes, serde_json::Error> {
+fn encode_reply(reply: &Outcome) -> Result<Bytes, serde_json::Error> {
     serde_json::to_vec(reply).map(Bytes::from)
 }
 
 /// Reads what [`ControlPlane`] answered, perhaps on another replica and in another version.
-pub fn decode_reply(bytes: &[u8]) -> Result<Result<Reply, Rejection>, UnknownReply> {
+pub fn decode_reply(bytes: &[u8]) -> Result<Outcome, UnknownReply> {
     serde_json::from_slice(bytes).map_err(UnknownReply)
 }
 

@@ -106,12 +106,12 @@ impl Sealer {
             .map_err(|_| SealError::Tampered { name: key.name.clone() })?;
         let mut payload = nonce.to_vec();
         payload.extend_from_slice(&sealed);
-        Ok(Sealed::new(format!("enc:aes:{}:{}", key.name, STANDARD.encode(payload))))
+        Ok(Sealed(format!("enc:aes:{}:{}", key.name, STANDARD.encode(payload))))
     }
 
     /// Opens what any key of the ring has sealed.
     pub fn open(&self, sealed: &Sealed) -> Result<String, SealError> {
-        let mut parts = sealed.as_str().splitn(4, ':');
+        let mut parts = sealed.0.splitn(4, ':');
         let (Some("enc"), Some("aes"), Some(name), Some(payload)) =
             (parts.next(), parts.next(), parts.next(), parts.next())
         else {
@@ -154,8 +154,8 @@ mod tests {
         let sealer = sealer(&generate_key().unwrap());
         let one = sealer.seal("hunter2").unwrap();
         let two = sealer.seal("hunter2").unwrap();
-        assert_ne!(one.as_str(), two.as_str());
-        assert!(one.as_str().starts_with("enc:aes:k"));
+        assert_ne!(one.0, two.0);
+        assert!(one.0.starts_with("enc:aes:k"));
         assert_eq!(sealer.open(&one).unwrap(), "hunter2");
         assert_eq!(sealer.open(&two).unwrap(), "hunter2");
     }
@@ -166,21 +166,21 @@ mod tests {
         let sealed = sealer(&old).seal("kept").unwrap();
         let rotated = sealer(&format!("{}{}", generate_key().unwrap().as_str(), old.as_str()));
         assert_eq!(rotated.open(&sealed).unwrap(), "kept");
-        assert_ne!(rotated.seal("kept").unwrap().as_str()[..20], sealed.as_str()[..20]);
+        assert_ne!(rotated.seal("kept").unwrap().0[..20], sealed.0[..20]);
     }
 
     #[test]
     fn changed_text_and_foreign_keys_are_refused() {
         let ours = sealer(&generate_key().unwrap());
         let sealed = ours.seal("secret").unwrap();
-        let mut text = sealed.as_str().to_owned().into_bytes();
+        let mut text = sealed.0.to_owned().into_bytes();
         let last = text.len() - 5;
         text[last] = if text[last] == b'A' { b'B' } else { b'A' };
-        let changed = Sealed::new(String::from_utf8(text).unwrap());
+        let changed = Sealed(String::from_utf8(text).unwrap());
         assert!(matches!(ours.open(&changed), Err(SealError::Tampered { .. } | SealError::Form)));
         let theirs = sealer(&generate_key().unwrap());
         assert!(matches!(theirs.open(&sealed), Err(SealError::UnknownKey { .. })));
-        assert!(matches!(ours.open(&Sealed::new("plain".into())), Err(SealError::Form)));
+        assert!(matches!(ours.open(&Sealed("plain".into())), Err(SealError::Form)));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use dstack_raft::{parse_members, tls::check_name};
 use zeroize::Zeroizing;
 
 use crate::args::Serve;
@@ -22,8 +23,12 @@ pub struct Settings {
     pub node_name: String,
     pub peer_listen: SocketAddr,
     pub peer_advertise: Option<String>,
-    /// Empty: a single voter.
+    /// Empty: a single voter, unless it joins.
     pub initial: Vec<(String, String)>,
+    /// Members of a running cluster that this replica is to be added to.
+    pub join: Vec<(String, String)>,
+    /// Other addresses to dial peers at: the hook by which chaos puts a proxy into every link.
+    pub dial: Vec<(String, String)>,
     /// None: credentials are made on the first start, which only a single voter may do.
     pub tls_dir: Option<PathBuf>,
     pub http: HttpSettings,
@@ -65,12 +70,17 @@ impl Settings {
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Settings, Failure> {
         let dir = server_dir(args.server_dir, &variable)?;
-        let initial = args.initial_cluster.as_deref().map(parse_initial).transpose()?.unwrap_or_default();
-        let node_name = node_name(args.node_name, &initial)?;
+        let initial = members("--initial-cluster", args.initial_cluster.as_deref())?;
+        let join = members("--join", args.join.as_deref())?;
+        let node_name = node_name(args.node_name, &initial, !join.is_empty())?;
         let own = initial.iter().find(|(name, _)| *name == node_name).map(|(_, addr)| addr.clone());
         let peer_advertise = args.peer_advertise.or_else(|| own.clone());
+        if !join.is_empty() && args.peer_listen.is_none() {
+            return Err(Failure::new(Kind::Usage, "--join is given, but not where the others reach this replica")
+                .hint("say so with --peer-listen IP:PORT"));
+        }
         let peer_listen = peer_listen(args.peer_listen, own.as_deref())?;
-        if !initial.is_empty() && args.tls_dir.is_none() && !dir.join("tls").is_dir() {
+        if !(initial.is_empty() && join.is_empty()) && args.tls_dir.is_none() && !dir.join("tls").is_dir() {
             return Err(Failure::new(
                 Kind::Usage,
                 "replicas of a cluster prove to each other who they are, but --tls-dir is missing",
@@ -87,7 +97,9 @@ impl Settings {
             peer_listen,
             peer_advertise,
             tls_dir: args.tls_dir,
+            dial: members("DSTACK_SERVER_PEER_DIAL", variable("DSTACK_SERVER_PEER_DIAL").as_deref())?,
             initial,
+            join,
             dir,
             http: http_settings(&variable)?,
         })
@@ -108,27 +120,21 @@ fn server_dir(
     Ok(PathBuf::from(home).join(".dstack").join("server"))
 }
 
-fn parse_initial(list: &str) -> Result<Vec<(String, String)>, Failure> {
+fn members(flag: &str, list: Option<&str>) -> Result<Vec<(String, String)>, Failure> {
+    let Some(list) = list else { return Ok(Vec::new()) };
     let bad = |what: String| {
-        Failure::new(Kind::Usage, format!("--initial-cluster: {what}"))
-            .hint("give all replicas the same list, for example a=10.0.0.1:3001,b=10.0.0.2:3001,c=10.0.0.3:3001")
+        Failure::new(Kind::Usage, format!("{flag}: {what}"))
+            .hint("the form is a=10.0.0.1:3001,b=10.0.0.2:3001,c=10.0.0.3:3001, the same on all replicas")
     };
-    let mut members = Vec::new();
+    let members = parse_members(list).map_err(|error| bad(error.to_string()))?;
     let (mut names, mut addrs) = (BTreeSet::new(), BTreeSet::new());
-    for part in list.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-        let (name, addr) = part.split_once('=').ok_or_else(|| bad(format!("`{part}` is not name=host:port")))?;
-        check_name(name).map_err(&bad)?;
-        let port = addr.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
-        if port.and_then(|port| u16::from_str(port).ok()).is_none_or(|port| port == 0) {
-            return Err(bad(format!("`{addr}` is not host:port")));
-        }
+    for (name, addr) in &members {
         if !names.insert(name) {
             return Err(bad(format!("`{name}` is named twice")));
         }
         if !addrs.insert(addr) {
             return Err(bad(format!("`{addr}` is given to two replicas")));
         }
-        members.push((name.to_owned(), addr.to_owned()));
     }
     if members.is_empty() {
         return Err(bad("the list is empty".into()));
@@ -136,25 +142,12 @@ fn parse_initial(list: &str) -> Result<Vec<(String, String)>, Failure> {
     Ok(members)
 }
 
-/// Names become certificate subjects and folder names.
-pub fn check_name(name: &str) -> Result<(), String> {
-    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.' | '_');
-    let starts = name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
-    if starts && name.len() <= 63 && name.chars().all(fits) {
-        return Ok(());
-    }
-    Err(format!(
-        "`{name}` is not a name for a replica: up to 63 lower-case letters, digits, `-`, `_` and `.`, \
-         beginning with a letter or digit"
-    ))
-}
-
-fn node_name(flag: Option<String>, initial: &[(String, String)]) -> Result<String, Failure> {
+fn node_name(flag: Option<String>, initial: &[(String, String)], joins: bool) -> Result<String, Failure> {
     let Some(name) = flag else {
-        if initial.is_empty() {
+        if initial.is_empty() && !joins {
             return Ok("replica-1".into());
         }
-        return Err(Failure::new(Kind::Usage, "--initial-cluster is given, but not which replica this is")
+        return Err(Failure::new(Kind::Usage, "a cluster is named, but not which replica of it this is")
             .hint("say so with --node-name"));
     };
     check_name(&name).map_err(|why| Failure::new(Kind::Usage, format!("--node-name: {why}")))?;
@@ -256,9 +249,9 @@ mod tests {
         for (list, says) in [
             ("a=h:1,a=h:2", "named twice"),
             ("a=h:1,b=h:1", "two replicas"),
-            ("a", "not name=host:port"),
-            ("a=h", "not host:port"),
-            ("A=h:1", "not a name"),
+            ("a", "name=host:port"),
+            ("a=h", "name=host:port"),
+            ("A=h:1", "name=host:port"),
             (",", "empty"),
         ] {
             let error = resolve(&["--node-name", "a", "--initial-cluster", list]).unwrap_err();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use dstack_domain::state::State;
-use dstack_raft::{Handle, ReadError};
+use dstack_raft::{Handle, ReadError, Stopped};
 use dstack_storage::Rows;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -19,6 +19,13 @@ use crate::limits;
 pub struct View {
     pub state: State,
     pub revision: u64,
+}
+
+impl View {
+    /// Whether the cluster has had its first start.
+    pub fn founded(&self) -> bool {
+        self.state.cluster().is_some()
+    }
 }
 
 /// Where the machine publishes; made before the raft core is, because the core owns the machine.
@@ -69,7 +76,8 @@ impl Views {
     }
 
     /// A view that holds every write acknowledged before the call, by any replica. Waits while there is no
-    /// leader, without end: a client that no longer wants the answer drops the call.
+    /// leader, and until the cluster is founded, without end: a client that no longer wants the answer drops
+    /// the call.
     pub async fn fresh(&self) -> Arc<View> {
         loop {
             let (answer, barrier) = oneshot::channel();
@@ -78,7 +86,23 @@ impl Views {
                 return std::future::pending().await;
             }
             if let Ok(index) = barrier.await {
-                return self.at(index).await;
+                let view = self.at(index).await;
+                return if view.founded() { view } else { self.first().await };
+            }
+        }
+    }
+
+    /// The first view with users and projects in it.
+    pub async fn first(&self) -> Arc<View> {
+        let mut changed = self.changed();
+        loop {
+            changed.mark_unchanged();
+            let view = self.now();
+            if view.founded() {
+                return view;
+            }
+            if changed.changed().await.is_err() {
+                return std::future::pending().await;
             }
         }
     }
@@ -102,7 +126,7 @@ impl Views {
     }
 
     /// History and events, which live on disk only.
-    pub fn rows(&self) -> Arc<dyn Rows> {
+    pub fn rows(&self) -> Result<Arc<dyn Rows>, Stopped> {
         self.raft.rows()
     }
 }
