@@ -1,17 +1,29 @@
 //! One replica of the control plane: the only room where the doors of the other crates meet.
 //!
-//! A request enters by [`http`], becomes a command at the [`door`], is ordered by `raft`, applied by the
+//! A request enters by `http`, becomes a command at the [`door`], is ordered by `raft`, applied by the
 //! [`machine`] and shown by a [`view`]. The leader's [`reconcile`] loop asks `domain` what the world still lacks
 //! and hands the answer to the hands. If a file here gets clever, the cleverness belongs in `domain`.
 
 pub mod args;
 pub mod cluster;
 pub mod context;
+pub mod credentials;
 pub mod door;
 pub mod env;
 pub mod failure;
+pub mod first_start;
+pub mod hash_watch;
 pub mod limits;
+pub mod listen;
+pub mod logs;
 pub mod machine;
+pub mod mesh;
+pub mod reconcile;
+pub mod replica;
 pub mod sealing;
+pub mod serve;
 pub mod settings;
+pub mod ssh_keys;
+pub mod telemetry;
 pub mod view;
+pub mod watchdog;

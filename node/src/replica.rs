@@ -1,0 +1,239 @@
+//! One replica, from its folder to its socket: everything is made here, in order, and ended here, in reverse.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dstack_raft::{Handle, Options, StartError};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use crate::cluster::Cluster;
+use crate::context::Context;
+use crate::credentials::{self, DirLock};
+use crate::door::Door;
+use crate::failure::{Failure, Kind};
+use crate::first_start;
+use crate::hands::Hands;
+use crate::hash_watch;
+use crate::http;
+use crate::limits;
+use crate::listen::{self, Closing};
+use crate::machine::{ControlPlane, Hashes};
+use crate::reconcile::Reconciler;
+use crate::sealing::Sealer;
+use crate::settings::{Settings, Token};
+use crate::view::{Board, Views};
+use crate::watchdog::{self, Pulse};
+
+/// Clients learn within this time that they should come back on another connection.
+const LEAVING: Duration = Duration::from_millis(500);
+
+/// A running replica.
+pub struct Replica {
+    pub addr: SocketAddr,
+    raft: Handle,
+    views: Views,
+    sealer: Sealer,
+    hands: Arc<Hands>,
+    pulse: Pulse,
+    closing: Closing,
+    stop: CancellationToken,
+    serving: JoinHandle<()>,
+    reconciling: JoinHandle<()>,
+    founding: JoinHandle<Result<Option<Zeroizing<String>>, Failure>>,
+    diverged: JoinHandle<String>,
+    _lock: DirLock,
+}
+
+/// Why a running replica ends.
+pub enum End {
+    /// It was asked to.
+    Asked,
+    /// It cannot go on.
+    Broken(Failure),
+}
+
+impl Replica {
+    /// Starts everything. The socket is bound first, so that requests wait instead of being refused.
+    pub async fn start(settings: Settings) -> Result<Replica, Failure> {
+        let listener = listen::bind(&settings.host, settings.port)?;
+        let addr = local_addr(&listener)?;
+        let lock = credentials::open_dir(&settings.dir)?;
+        let (identity, sealer) = credentials::load(&settings)?;
+        let board = Board::default();
+        let hashes = Hashes::default();
+        let machine = ControlPlane::new(board.clone(), hashes.clone());
+        let raft = dstack_raft::start(options(&settings, identity), machine)
+            .await
+            .map_err(|error| start_failure(&settings, error))?;
+        let views = Views::start(board, raft.clone());
+        let door = Door::open(raft.clone(), views.clone());
+        let cluster = Cluster::open(raft.clone());
+        let hands = Hands::start(/* deps */).map_err(|error| {
+            Failure::new(Kind::Data, "the folders for logs and archives cannot be used").source(error)
+        })?;
+        let pulse = Pulse::default();
+        watchdog::watch(pulse.clone(), raft.clone())
+            .map_err(|error| Failure::new(Kind::Fatal, "the watchdog could not be started").source(error))?;
+        let stop = CancellationToken::new();
+        let reconciler = Reconciler {
+            raft: raft.clone(),
+            door: door.clone(),
+            views: views.clone(),
+            hands: hands.clone(),
+            pulse: pulse.clone(),
+        };
+        let context = Context {
+            door: door.clone(),
+            views: views.clone(),
+            sealer: sealer.clone(),
+            logs: hands.logs(),
+            bulk: hands.bulk(),
+            cluster,
+            settings: Arc::new(settings.http.clone()),
+        };
+        let closing = Closing::default();
+        recovered(&raft).await;
+        Ok(Replica {
+            addr,
+            serving: tokio::spawn(listen::serve(listener, http::router(context), closing.clone())),
+            reconciling: tokio::spawn(reconciler.run(stop.clone())),
+            founding: tokio::spawn(found(raft.clone(), door, views.clone(), sealer.clone(), settings.token)),
+            diverged: tokio::spawn(hash_watch::watch(raft.clone(), hashes)),
+            raft,
+            views,
+            sealer,
+            hands,
+            pulse,
+            closing,
+            stop,
+            _lock: lock,
+        })
+    }
+
+    /// Runs until `asked` resolves or the replica cannot go on. `founded` is called with the admin's token
+    /// if this replica founded the cluster.
+    pub async fn run(&mut self, asked: impl Future<Output = ()>, mut founded: impl FnMut(&str)) -> End {
+        let fatal = self.raft.fatal();
+        tokio::pin!(fatal, asked);
+        let mut founding = true;
+        loop {
+            tokio::select! {
+                () = &mut asked => return End::Asked,
+                reason = &mut fatal => {
+                    return End::Broken(Failure::new(Kind::Fatal, "this replica cannot go on").source(reason)
+                        .hint("start it again; if it ends again, look at the disk and at the log above"));
+                }
+                Ok(reason) = &mut self.diverged => {
+                    return End::Broken(Failure::new(Kind::Diverged, reason));
+                }
+                outcome = &mut self.founding, if founding => match outcome {
+                    Ok(Ok(token)) => {
+                        founding = false;
+                        if let Some(token) = token {
+                            founded(&token);
+                        }
+                    }
+                    Ok(Err(failure)) => return End::Broken(failure),
+                    Err(error) => {
+                        return End::Broken(Failure::new(Kind::Fatal, "the first start broke off").source(error));
+                    }
+                },
+            }
+        }
+    }
+
+    /// The admin's token, as far as this replica can open it.
+    pub fn admin_token(&self) -> Option<Zeroizing<String>> {
+        let view = self.views.now();
+        let admin = view.state.user_by_name(first_start::ADMIN)?;
+        self.sealer.open(&admin.token).ok().map(Zeroizing::new)
+    }
+
+    /// Ends in order: clients are told to come back elsewhere, leadership moves, open requests finish,
+    /// then the core stops.
+    pub async fn end(self) {
+        self.closing.leaving.cancel();
+        let left = tokio::time::Instant::now() + LEAVING;
+        self.hand_over().await;
+        self.stop.cancel();
+        tokio::time::sleep_until(left).await;
+        self.closing.closed.cancel();
+        let _ = self.serving.await;
+        let _ = tokio::time::timeout(limits::TRANSFER, self.reconciling).await;
+        self.hands.shutdown().await;
+        self.pulse.retire();
+        self.diverged.abort();
+        self.founding.abort();
+        self.raft.shutdown().await;
+    }
+
+    async fn hand_over(&self) {
+        let leadership = self.raft.leadership().borrow().clone();
+        if leadership.leader != Some(leadership.me) {
+            return;
+        }
+        match tokio::time::timeout(limits::TRANSFER, self.raft.transfer_leadership()).await {
+            Ok(Ok(leader)) => tracing::info!(leader, "leadership was handed over"),
+            Ok(Err(error)) => tracing::info!(%error, "leadership was not handed over"),
+            Err(_) => tracing::warn!("leadership could not be handed over in time"),
+        }
+    }
+}
+
+fn local_addr(listener: &TcpListener) -> Result<SocketAddr, Failure> {
+    listener
+        .local_addr()
+        .map_err(|error| Failure::new(Kind::Address, "the API's address is not known").source(error))
+}
+
+fn options(settings: &Settings, identity: dstack_raft::tls::Identity) -> Options {
+    let mut options =
+        Options::new(settings.dir.join("data"), &settings.node_name, settings.peer_listen, identity);
+    if let Some(advertise) = &settings.peer_advertise {
+        options.advertise = advertise.clone();
+    }
+    options.initial = settings.initial.clone();
+    options.join = settings.join.clone();
+    options.dial = settings.dial.iter().cloned().collect();
+    options
+}
+
+fn start_failure(settings: &Settings, error: StartError) -> Failure {
+    let dir = settings.dir.display();
+    let failure = match &error {
+        StartError::Options(_) | StartError::Formation(_) => {
+            Failure::new(Kind::Usage, "this replica cannot take its place in the cluster")
+        }
+        StartError::Listen { .. } => Failure::new(Kind::Address, "the other replicas could not reach this one")
+            .hint("choose another address with --peer-listen, or stop the program that uses it"),
+        StartError::Tls(_) => Failure::new(Kind::Credentials, "this replica cannot prove who it is")
+            .hint("make new certificates with `dstack-server init-ca`"),
+        StartError::Storage(_) | StartError::State(_) | StartError::File { .. } => {
+            Failure::new(Kind::Data, format!("the data in {dir} cannot be used"))
+        }
+        StartError::Stopped(_) => Failure::new(Kind::Fatal, "this replica stopped while it started"),
+    };
+    failure.source(error)
+}
+
+/// Waits until this replica remembers again what it knew before it was stopped (S9).
+async fn recovered(raft: &Handle) {
+    let mut recovered = raft.recovered();
+    let _ = recovered.wait_for(|done| *done).await;
+}
+
+async fn found(
+    raft: Handle,
+    door: Door,
+    views: Views,
+    sealer: Sealer,
+    token: Option<Token>,
+) -> Result<Option<Zeroizing<String>>, Failure> {
+    first_start::found(&raft, &door, &views, &sealer, token)
+        .await
+        .map_err(|error| Failure::new(Kind::Fatal, "the cluster could not be founded").source(error))
+}

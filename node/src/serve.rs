@@ -1,0 +1,107 @@
+//! What the binary does: read the command line, run a replica until a signal, say how it ended.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::args::{Args, InitCa, Serve, Verb};
+use crate::credentials;
+use crate::failure::{Failure, Kind};
+use crate::replica::{End, Replica};
+use crate::settings::Settings;
+use crate::telemetry;
+
+/// The whole process.
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    let outcome = match args.verb {
+        Some(Verb::InitCa(args)) => init_ca(&args),
+        None => serve(args.serve),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{}", failure.report());
+            ExitCode::from(failure.kind.code())
+        }
+    }
+}
+
+fn init_ca(args: &InitCa) -> Result<(), Failure> {
+    let made = credentials::init_ca(args)?;
+    if made.is_empty() {
+        say("Nothing to do: every replica has its keys already.");
+    }
+    for dir in made {
+        say(&format!("{}", dir.display()));
+    }
+    Ok(())
+}
+
+fn serve(args: Serve) -> Result<(), Failure> {
+    let settings = Settings::resolve(args, |name| std::env::var(name).ok())?;
+    telemetry::init(&settings.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Kind::Fatal, "the runtime could not be started").source(error))?;
+    let outcome = runtime.block_on(run(settings));
+    // What still runs in blocking threads is of no interest to anybody any more.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn run(settings: Settings) -> Result<(), Failure> {
+    let asked = asked_to_end()?;
+    tokio::pin!(asked);
+    let alone = settings.initial.is_empty() && settings.join.is_empty();
+    let mut replica = tokio::select! {
+        replica = Replica::start(settings) => replica?,
+        () = &mut asked => return Ok(()),
+    };
+    if alone && let Some(token) = replica.admin_token() {
+        tell_token(&token);
+    }
+    say(&format!("The dstack server {} is running at http://{}", env!("CARGO_PKG_VERSION"), replica.addr));
+    match replica.run(asked, tell_token).await {
+        End::Asked => {
+            replica.end().await;
+            Ok(())
+        }
+        End::Broken(failure) => Err(failure),
+    }
+}
+
+fn tell_token(token: &str) {
+    say(&format!("The admin token is \"{token}\""));
+}
+
+/// Standard output may be closed; that is no reason to end.
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{line}");
+    let _ = out.flush();
+}
+
+/// Resolves at the first SIGTERM or SIGINT; a second one ends the process at once.
+fn asked_to_end() -> Result<impl Future<Output = ()>, Failure> {
+    let failed = |error| Failure::new(Kind::Fatal, "signals cannot be received").source(error);
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("asked to stop");
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            std::process::exit(i32::from(Kind::Fatal.code()));
+        });
+    })
+}
