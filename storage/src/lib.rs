@@ -4,11 +4,13 @@
 //! that loses power, tears tails and fails on command. The durability invariants S1 to S14 that comments
 //! and tests here cite are explained in `ARCHITECTURE.md`.
 
+mod bounds;
 pub mod engine;
 mod error;
 mod files;
 mod identity;
 mod manifest;
+pub mod rocks;
 mod table;
 
 pub use engine::{
