@@ -1,0 +1,7 @@
+//! Real replicas on loopback, openraft's own storage suite, and the simulator.
+
+mod formation;
+mod lab;
+mod links;
+mod replicas;
+mod store_suite;
