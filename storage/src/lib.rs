@@ -4,14 +4,15 @@
 //! that loses power, tears tails and fails on command. The durability invariants S1 to S14 that comments
 //! and tests here cite are explained in `ARCHITECTURE.md`.
 
-mod bounds;
 pub mod engine;
 mod error;
 mod files;
 mod identity;
 mod manifest;
 pub mod rocks;
+mod rules;
 mod table;
+pub mod twin;
 
 pub use engine::{
     APPLIED, Batch, Checkpoint, Done, Incoming, LogBounds, LogEngine, MEMBERSHIP, Result, Rows,

@@ -12,10 +12,10 @@ use super::db::Db;
 use super::group_commit::GroupCommit;
 use super::options::{self, Shared};
 use super::watermark::Watermark;
-use crate::bounds::{self, purge_plan};
 use crate::engine::{Done, LogBounds, LogEngine, Result};
 use crate::error::StorageError;
 use crate::files;
+use crate::rules;
 
 const LOG: &str = "log";
 const META: &str = "meta";
@@ -147,7 +147,7 @@ impl LogEngine for RocksLog {
             // Under the lock, so that the bounds and the iterator are of one moment. Starting at the first
             // live entry keeps the iterator from walking over purged ones.
             let ends = self.ends.lock();
-            let Some(range) = bounds::clamp(&ends.bounds, range) else {
+            let Some(range) = rules::clamp(&ends.bounds, range) else {
                 return Ok(Vec::new());
             };
             let mut read = ReadOptions::default();
@@ -180,7 +180,7 @@ impl LogEngine for RocksLog {
         let log = self.db.family(LOG)?;
         let mut ends = self.ends.lock();
         self.commit.check()?;
-        if let Some((first, last)) = bounds::check_append(&ends.bounds, &entries)? {
+        if let Some((first, last)) = rules::check_append(&ends.bounds, &entries)? {
             let mut batch = WriteBatch::default();
             for (index, entry) in &entries {
                 batch.put_cf(log, index.to_be_bytes(), entry);
@@ -197,14 +197,14 @@ impl LogEngine for RocksLog {
         let log = self.db.family(LOG)?;
         let mut ends = self.ends.lock();
         self.commit.check()?;
-        let Some(cut) = bounds::truncation(&ends.bounds, keep) else {
+        let Some(cut) = rules::truncation(&ends.bounds, keep) else {
             return Ok(());
         };
         // One range tombstone in one write: atomic, so no hole can appear (S5).
         let mut batch = WriteBatch::default();
         batch.delete_range_cf(log, cut.start.to_be_bytes(), cut.end.to_be_bytes());
         self.write("truncate the log", batch)?;
-        bounds::truncate(&mut ends.bounds, cut.start);
+        rules::truncate(&mut ends.bounds, cut.start);
         Ok(())
     }
 
@@ -213,7 +213,7 @@ impl LogEngine for RocksLog {
         let meta = self.db.family(META)?;
         let mut ends = self.ends.lock();
         self.commit.check()?;
-        let Some(from) = purge_plan(&ends.bounds, index)? else {
+        let Some(from) = rules::purge_plan(&ends.bounds, index)? else {
             return Ok(());
         };
         let mut value = index.to_be_bytes().to_vec();
@@ -222,7 +222,7 @@ impl LogEngine for RocksLog {
         batch.put_cf(meta, PURGED, value);
         batch.delete_range_cf(log, from.to_be_bytes(), (index + 1).to_be_bytes());
         self.write("purge the log", batch)?;
-        bounds::purge(&mut ends.bounds, index, marker);
+        rules::purge(&mut ends.bounds, index, marker);
         self.reclaim(&mut ends, index + 1)
     }
 

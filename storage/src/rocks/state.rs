@@ -21,6 +21,7 @@ use crate::engine::{
 use crate::error::StorageError;
 use crate::files;
 use crate::manifest::{Manifest, check_name};
+use crate::rules::refuse_reserved;
 use crate::table::Table;
 
 /// [`StateEngine`] on RocksDB.
@@ -273,16 +274,4 @@ impl Rows for Live {
         }
         Ok(())
     }
-}
-
-/// The markers have one writer, or they could part from their effects (S8).
-pub(crate) fn refuse_reserved(table: Table, key: &[u8]) -> Result<()> {
-    if table == Table::Meta && (key == APPLIED.as_bytes() || key == MEMBERSHIP.as_bytes()) {
-        let reason = format!(
-            "{} is set by the batch itself, not by a row",
-            String::from_utf8_lossy(key)
-        );
-        return Err(StorageError::refused("write rows", reason));
-    }
-    Ok(())
 }

@@ -1,12 +1,13 @@
-//! The rules of a log without holes (S5), shared by both engines so that the twin cannot be more lenient
-//! than the disk.
+//! What both implementations refuse, in one place so that the twin cannot be more lenient than the disk:
+//! a log with holes (S5), and markers that part from their effects (S8).
 
 use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::engine::{LogBounds, Result};
+use crate::engine::{APPLIED, LogBounds, MEMBERSHIP, Result};
 use crate::error::StorageError;
+use crate::table::Table;
 
 /// The part of `range` that the log holds.
 pub(crate) fn clamp(bounds: &LogBounds, range: Range<u64>) -> Option<Range<u64>> {
@@ -95,4 +96,16 @@ pub(crate) fn purge(bounds: &mut LogBounds, index: u64, marker: Bytes) {
             bounds.last = None;
         }
     }
+}
+
+/// The markers have one writer, or they could part from their effects (S8).
+pub(crate) fn refuse_reserved(table: Table, key: &[u8]) -> Result<()> {
+    if table == Table::Meta && (key == APPLIED.as_bytes() || key == MEMBERSHIP.as_bytes()) {
+        let reason = format!(
+            "{} is set by the batch itself, not by a row",
+            String::from_utf8_lossy(key)
+        );
+        return Err(StorageError::refused("write rows", reason));
+    }
+    Ok(())
 }
