@@ -13,6 +13,7 @@ use super::run_common::RunCommon;
 use super::service::ServiceConfiguration;
 use super::task::TaskConfiguration;
 use super::volume::VolumeConfiguration;
+use super::wording::{INNER_END, INNER_PREFIX};
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
@@ -207,7 +208,10 @@ fn inner<T: serde::de::DeserializeOwned, E: Error>(value: serde_json::Value) -> 
             let path = error.path().to_string();
             match path.as_str() {
                 "." => E::custom(error.into_inner()),
-                _ => E::custom(format!("{path}: {}", error.into_inner())),
+                _ => E::custom(format!(
+                    "{INNER_PREFIX}{path}{INNER_END}{}",
+                    error.into_inner()
+                )),
             }
         })
 }

@@ -7,17 +7,25 @@ pub mod backend_type;
 pub mod configuration;
 pub mod cron;
 pub mod dev_environment;
+pub mod diff;
 pub mod duration;
+pub mod effective;
 pub mod env;
+pub mod expand;
 pub(crate) mod flat;
 pub mod fleet;
 pub mod gateway;
+pub mod gpu_names;
+pub mod interpolate;
 pub mod job_spec;
 pub mod memory;
 pub mod mounts;
 pub mod names;
+pub(crate) mod outline;
+pub mod parse;
 pub mod ports;
 pub mod profile;
+pub mod profiles_file;
 pub mod range;
 pub mod resources;
 pub mod run_common;
@@ -25,17 +33,29 @@ pub mod run_spec;
 pub mod service;
 pub mod service_model;
 pub mod service_traffic;
+mod shell_script;
 pub mod shorthand;
+pub mod spec_error;
 pub mod task;
 pub mod unix_user;
+pub mod validate;
+pub mod validate_infra;
+pub(crate) mod validate_service;
 pub mod volume;
+pub(crate) mod wording;
 
 pub use backend_type::BackendType;
 pub use configuration::{AnyConfiguration, ConfigurationType, RunConfiguration};
 pub use cron::Schedule;
 pub use dev_environment::{DevEnvironmentConfiguration, Ide};
+pub use diff::{
+    Change, HostChanges, Update, fleet_update, gateway_update, host_changes, run_changes,
+    run_update,
+};
 pub use duration::{Duration, IdleDuration, OffableDuration};
+pub use effective::effective_run;
 pub use env::{Env, EnvValue};
+pub use expand::{expand_jobs, plan_jobs, replica_jobs};
 pub use fleet::{
     Blocks, FleetConfiguration, FleetNodes, FleetSpec, Placement, ResolvedHost, SshHost,
     SshHostParams, SshKey, SshParams, SshProxyParams,
@@ -44,12 +64,14 @@ pub use gateway::{Certificate, GatewayConfiguration, GatewaySpec, LoadBalancer};
 pub use job_spec::{AppSpec, JobSpec, JobSshKey, Requirements};
 pub use memory::Memory;
 pub use mounts::{FilePathMapping, MountPoint, RepoExistsAction, RepoSpec};
+pub use parse::{parse_json, parse_json_value, parse_profiles, parse_yaml, read_stored};
 pub use ports::PortMapping;
 pub use profile::{
     CreationPolicy, EntityReference, InstanceSelector, Profile, ProfileParams, ProfileRetry, Retry,
     RetryEvent, RetrySetting, SpotPolicy, StartupOrder, StopCriteria, UtilizationPolicy,
     VastAiOptions,
 };
+pub use profiles_file::ProfilesFile;
 pub use range::Range;
 pub use resources::{
     ComputeCapability, CpuArch, CpuSpec, DiskSpec, GpuSpec, GpuVendor, ResourcesSpec,
@@ -65,6 +87,7 @@ pub use service_traffic::{
     HttpHeader, HttpMethod, PartitioningKey, ProbeConfig, ProbeSpec, RateLimit,
 };
 pub use shorthand::OneOrMany;
+pub use spec_error::{Position, SpecError};
 pub use task::{NodeGroup, TaskConfiguration};
 pub use unix_user::UnixUser;
 pub use volume::{VolumeBackend, VolumeConfiguration};
