@@ -284,6 +284,14 @@ impl Incoming for TwinIncoming {
     fn install(mut self: Box<Self>) -> Result<Arc<dyn Snapshot>> {
         let snapshot = Arc::new(self.verify()?);
         let content = snapshot.content()?;
+        if TwinSnapshot::new(&self.manifest.name, &content, self.manifest.hash).manifest
+            != self.manifest
+        {
+            return Err(damaged(
+                &self.manifest.name,
+                "its manifest does not name its content",
+            ));
+        }
         let mut state = self.owned.writable()?;
         let generation = state.generation + 1;
         let disk = &self.owned.disk;
