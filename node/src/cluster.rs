@@ -92,8 +92,8 @@ impl Cluster {
     }
 
     /// Asks every member; who does not answer in time is shown as unreachable.
-    pub async fn status(&self) -> Result<ClusterStatus, Stopped> {
-        let status = self.raft.status()?;
+    pub async fn status(&self) -> ClusterStatus {
+        let Ok(status) = self.raft.status() else { return self.unknown() };
         let me = self.peers.me();
         let reports = self.reports(&status).await;
         let leading = reports.values().filter_map(|report| report.leading.as_ref()).max_by_key(|l| l.term);
@@ -116,14 +116,26 @@ impl Cluster {
                 started_at: report.map(|report| report.started_at),
             }
         });
-        Ok(ClusterStatus {
+        ClusterStatus {
             cluster_id: status.cluster_id.clone(),
             me,
             term: status.term,
             leader: status.leader,
             leader_since: leading.map(|leading| leading.since),
             members: members.collect(),
-        })
+        }
+    }
+
+    /// What is left to say once the core has stopped.
+    fn unknown(&self) -> ClusterStatus {
+        ClusterStatus {
+            cluster_id: self.raft.cluster_id(),
+            me: self.raft.me(),
+            term: 0,
+            leader: None,
+            leader_since: None,
+            members: Vec::new(),
+        }
     }
 
     async fn reports(&self, status: &Status) -> BTreeMap<NodeId, Report> {

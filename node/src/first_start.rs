@@ -3,8 +3,9 @@
 //! Every replica watches, the first leader proposes, and applying takes it only once, so it does not matter
 //! how many leaders there are before it is committed.
 
-use dstack_domain::command::InitCluster;
+use dstack_domain::command::{CreateProject, InitCluster, NewUser};
 use dstack_domain::ids::{ClusterId, ProjectId, UserId};
+use dstack_domain::model::GlobalRole;
 use dstack_raft::Handle;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -77,19 +78,9 @@ async fn propose(
         Some(token) => token.0,
         None => Zeroizing::new(env::uuid().to_string()),
     };
-    let keys = ssh_keys::generate(&format!("{ADMIN}@dstack"))?;
     let cluster = ClusterId(env::uuid());
-    let command = InitCluster {
-        cluster,
-        user: UserId(env::uuid()),
-        username: ADMIN.into(),
-        token_hash: hash_token(&token),
-        token: sealer.seal(&token)?,
-        ssh_public_key: keys.public,
-        ssh_private_key: sealer.seal(&keys.private)?,
-        project: ProjectId(env::uuid()),
-        project_name: PROJECT.into(),
-    };
+    let command =
+        InitCluster { cluster, admin: admin(sealer, &token)?, project: project(sealer)? };
     match door.propose_as_leader(term, command.into()).await {
         // Another leader may have been first; the state tells whose token it is.
         Ok(_) | Err(DoorError::Rejected(_)) => {
@@ -99,6 +90,32 @@ async fn propose(
         }
         Err(error) => Err(FoundingError::Door(error)),
     }
+}
+
+fn admin(sealer: &Sealer, token: &str) -> Result<NewUser, FoundingError> {
+    let keys = ssh_keys::generate(&format!("{ADMIN}@dstack"))?;
+    Ok(NewUser {
+        id: UserId(env::uuid()),
+        username: ADMIN.into(),
+        global_role: GlobalRole::Admin,
+        email: None,
+        active: true,
+        token_hash: hash_token(token),
+        token: sealer.seal(token)?,
+        ssh_public_key: Some(keys.public),
+        ssh_private_key: Some(sealer.seal(&keys.private)?),
+    })
+}
+
+fn project(sealer: &Sealer) -> Result<CreateProject, FoundingError> {
+    let keys = ssh_keys::generate(&format!("{PROJECT}@dstack"))?;
+    Ok(CreateProject {
+        id: ProjectId(env::uuid()),
+        name: PROJECT.into(),
+        is_public: false,
+        ssh_public_key: keys.public,
+        ssh_private_key: sealer.seal(&keys.private)?,
+    })
 }
 
 /// The form in which tokens are kept and looked up.

@@ -17,6 +17,7 @@ pub mod limits;
 pub mod listen;
 pub mod logs;
 pub mod machine;
+pub mod membership;
 pub mod mesh;
 pub mod reconcile;
 pub mod replica;
