@@ -1,0 +1,186 @@
+//! What can be typed. Nothing here decides anything: `settings` resolves it, `commands` acts on it.
+
+mod apply;
+mod fleet;
+mod project;
+mod run;
+
+pub use apply::Apply;
+pub use fleet::{Fleet, FleetCommand, FleetDelete, FleetGet};
+pub use project::{Project, ProjectAdd, ProjectCommand, ProjectDelete, ProjectSetDefault};
+pub use run::{Delete, Logs, Ps, RunCommand, RunGet, Stop};
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use std::ffi::OsString;
+
+/// dstack: GPU fleets, dev environments, tasks and services from one YAML file.
+#[derive(Debug, Parser)]
+#[command(
+    name = "dstack",
+    version,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Apply a configuration: create or update a run or a fleet
+    Apply(Apply),
+    /// List runs
+    Ps(Ps),
+    /// Show a run
+    Run(RunGroup),
+    /// Show the logs of a run
+    Logs(Logs),
+    /// Stop a run
+    Stop(Stop),
+    /// Delete a run or a fleet named by a configuration file
+    #[command(alias = "destroy")]
+    Delete(Delete),
+    /// List and manage fleets
+    Fleet(Fleet),
+    /// List and manage secrets
+    Secret(Secret),
+    /// List events
+    Event(Event),
+    /// Manage the projects of this machine's configuration
+    Project(Project),
+    /// Register this folder's repo with the server
+    Init(Common),
+    /// Look at the replicas of the control plane
+    Cluster(Cluster),
+    /// Start a server replica (runs dstack-server)
+    #[command(disable_help_flag = true)]
+    Server(Passed),
+    /// Print a completion script for the shell
+    Completion(Completion),
+}
+
+/// Options every command that talks to a server has.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub struct Common {
+    /// The project; by default the one marked default in ~/.dstack/config.yml
+    #[arg(long, env = "DSTACK_PROJECT", value_name = "NAME")]
+    pub project: Option<String>,
+}
+
+/// `dstack run …`
+#[derive(Debug, ClapArgs)]
+pub struct RunGroup {
+    /// What to do with runs.
+    #[command(subcommand)]
+    pub command: RunCommand,
+}
+
+/// `dstack secret …`
+#[derive(Debug, ClapArgs)]
+pub struct Secret {
+    #[command(flatten)]
+    pub common: Common,
+    /// What to do with secrets; lists them when absent.
+    #[command(subcommand)]
+    pub command: Option<SecretCommand>,
+}
+
+/// Verbs of secrets.
+#[derive(Debug, Subcommand)]
+pub enum SecretCommand {
+    /// List secrets
+    List,
+    /// Show a secret and its value
+    Get {
+        /// Its name
+        name: String,
+    },
+    /// Create or change a secret
+    Set {
+        /// Its name
+        name: String,
+        /// Its value
+        value: String,
+    },
+    /// Delete a secret
+    Delete {
+        /// Its name
+        name: String,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+    },
+}
+
+/// `dstack event`
+#[derive(Debug, ClapArgs)]
+pub struct Event {
+    #[command(flatten)]
+    pub common: Common,
+    /// Only events about these runs
+    #[arg(
+        long = "target-run",
+        value_name = "NAME",
+        conflicts_with = "target_fleet"
+    )]
+    pub target_run: Vec<String>,
+    /// Only events about these fleets
+    #[arg(long = "target-fleet", value_name = "NAME")]
+    pub target_fleet: Vec<String>,
+    /// Events of these runs and their jobs
+    #[arg(
+        long = "within-run",
+        value_name = "NAME",
+        conflicts_with = "within_fleet"
+    )]
+    pub within_run: Vec<String>,
+    /// Events of these fleets and their instances
+    #[arg(long = "within-fleet", value_name = "NAME")]
+    pub within_fleet: Vec<String>,
+    /// Go on showing new events
+    #[arg(short, long)]
+    pub watch: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `dstack cluster …`
+#[derive(Debug, ClapArgs)]
+pub struct Cluster {
+    #[command(flatten)]
+    pub common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: ClusterCommand,
+}
+
+/// Verbs of the cluster of replicas.
+#[derive(Debug, Subcommand)]
+pub enum ClusterCommand {
+    /// Members, roles, term, leader, indexes and lag
+    Status {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Arguments handed on to another program unread.
+#[derive(Debug, ClapArgs)]
+pub struct Passed {
+    /// See `dstack server --help`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<OsString>,
+}
+
+/// `dstack completion SHELL`
+#[derive(Debug, ClapArgs)]
+pub struct Completion {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}

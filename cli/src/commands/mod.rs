@@ -1,0 +1,84 @@
+//! One file a verb.
+
+mod apply;
+mod cluster;
+mod completion;
+mod delete;
+mod event;
+mod fleet;
+mod follow;
+mod init;
+mod logs;
+mod project;
+mod ps;
+mod run;
+mod secret;
+mod server;
+mod stop;
+
+use crate::args::{Command, Common, RunCommand};
+use crate::failure::{Failure, Outcome};
+use crate::settings::{Settings, current};
+use dstack_api::client::{ApiError, Client, ClientOptions, ProjectClient};
+
+/// Runs what was typed to its end.
+pub fn run(command: Command) -> Outcome {
+    match command {
+        Command::Completion(which) => {
+            completion::completion(which.shell);
+            Ok(())
+        }
+        Command::Server(passed) => server::server(&passed.args),
+        other => crate::runtime()?.block_on(talk_to_server(other)),
+    }
+}
+
+async fn talk_to_server(command: Command) -> Outcome {
+    match command {
+        Command::Apply(args) => apply::apply(args).await,
+        Command::Ps(args) => ps::ps(args).await,
+        Command::Run(group) => match group.command {
+            RunCommand::Get(args) => run::get(args).await,
+        },
+        Command::Logs(args) => logs::logs(args).await,
+        Command::Stop(args) => stop::stop(args).await,
+        Command::Delete(args) => delete::delete(args).await,
+        Command::Fleet(args) => fleet::fleet(args).await,
+        Command::Secret(args) => secret::secret(args).await,
+        Command::Event(args) => event::event(args).await,
+        Command::Project(args) => project::project(args.command).await,
+        Command::Init(common) => init::init(&common).await,
+        Command::Cluster(args) => cluster::cluster(args).await,
+        Command::Completion(_) | Command::Server(_) => Ok(()),
+    }
+}
+
+/// A client of these settings' replicas.
+pub fn client(settings: &Settings) -> Outcome<ProjectClient> {
+    let options = ClientOptions::new(settings.urls.clone(), Some(settings.token.clone()));
+    Ok(Client::new(options)
+        .map_err(refused)?
+        .project(&settings.project))
+}
+
+/// A client of the project that flags, variables and files name.
+pub fn connect(common: &Common) -> Outcome<ProjectClient> {
+    client(&current(common)?)
+}
+
+/// A server's answer as a failure of this command.
+pub fn refused(error: ApiError) -> Failure {
+    match error {
+        ApiError::Denied { .. } => Failure::with_hint(
+            error.to_string(),
+            "Check the token: dstack project add --name NAME --url URL --token TOKEN",
+        ),
+        ApiError::Unavailable { .. } => Failure::with_hint(
+            error.to_string(),
+            "Is a replica running? Start one with: dstack server",
+        ),
+        // What the server says of a refusal is for the person as it is.
+        ApiError::Refused { message, .. } => Failure::refused(message),
+        other => Failure::Other(anyhow::Error::new(other)),
+    }
+}

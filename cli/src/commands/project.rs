@@ -1,0 +1,96 @@
+//! `dstack project …`: only this machine's configuration; `add` also asks the server.
+
+use crate::args::{ProjectAdd, ProjectCommand, ProjectDelete};
+use crate::config_file::{ConfigFile, Entry};
+use crate::failure::{Failure, Outcome};
+use crate::settings::{Settings, split_urls};
+use crate::ui::{self, Table};
+use serde_json::json;
+use std::io::IsTerminal;
+
+/// Lists when no verb is given.
+pub async fn project(command: Option<ProjectCommand>) -> Outcome {
+    match command.unwrap_or(ProjectCommand::List { json: false }) {
+        ProjectCommand::List { json } => list(json),
+        ProjectCommand::Add(add) => self::add(add).await,
+        ProjectCommand::SetDefault(which) => change(|file| file.set_default(&which.name)),
+        ProjectCommand::Delete(which) => delete(&which),
+    }
+}
+
+fn list(as_json: bool) -> Outcome {
+    let file = ConfigFile::read(&ConfigFile::path()?)?;
+    if as_json {
+        // Tokens stay in the file.
+        let projects: Vec<_> = file
+            .projects
+            .iter()
+            .map(|entry| json!({ "name": entry.name, "url": entry.url, "default": entry.default }))
+            .collect();
+        ui::json(&json!({ "projects": projects }));
+        return Ok(());
+    }
+    let mut table = Table::new(&["PROJECT", "URL", "DEFAULT"]);
+    for entry in &file.projects {
+        table.row([
+            entry.name.clone(),
+            entry.url.clone(),
+            if entry.default {
+                "✓".into()
+            } else {
+                String::new()
+            },
+        ]);
+    }
+    table.print();
+    Ok(())
+}
+
+async fn add(add: ProjectAdd) -> Outcome {
+    let settings = Settings {
+        urls: split_urls(&add.url)?,
+        token: add.token.clone(),
+        project: add.name.clone(),
+    };
+    super::client(&settings)?
+        .project(&add.name)
+        .await
+        .map_err(super::refused)?;
+    let path = ConfigFile::path()?;
+    let mut file = ConfigFile::read(&path)?;
+    let default = add.yes
+        || (!add.no
+            && !file.projects.is_empty()
+            && std::io::stdin().is_terminal()
+            && ui::confirm(&format!("Set {} as your default project?", add.name))?);
+    file.put(Entry {
+        name: add.name,
+        url: settings.urls.join(","),
+        token: add.token,
+        default,
+    });
+    file.write(&path)?;
+    ui::talk("OK");
+    Ok(())
+}
+
+fn delete(which: &ProjectDelete) -> Outcome {
+    if !which.yes
+        && !ui::confirm(&format!(
+            "Forget project {}? The server keeps it.",
+            which.name
+        ))?
+    {
+        return Err(Failure::Declined);
+    }
+    change(|file| file.remove(&which.name))
+}
+
+fn change(with: impl FnOnce(&mut ConfigFile) -> Outcome) -> Outcome {
+    let path = ConfigFile::path()?;
+    let mut file = ConfigFile::read(&path)?;
+    with(&mut file)?;
+    file.write(&path)?;
+    ui::talk("OK");
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! `dstack secret …`.
+
+use crate::args::{Secret, SecretCommand};
+use crate::failure::{Failure, Outcome};
+use crate::ui::{self, Table};
+
+/// Lists when no verb is given.
+pub async fn secret(args: Secret) -> Outcome {
+    let project = super::connect(&args.common)?;
+    match args.command.unwrap_or(SecretCommand::List) {
+        SecretCommand::List => {
+            let mut table = Table::new(&["NAME", "VALUE"]);
+            for secret in project.list_secrets().await.map_err(super::refused)? {
+                table.row([secret.name, "******".into()]);
+            }
+            table.print();
+        }
+        SecretCommand::Get { name } => {
+            let secret = project.get_secret(&name).await.map_err(super::refused)?;
+            let mut table = Table::new(&["NAME", "VALUE"]);
+            table.row([secret.name, secret.value.unwrap_or_default()]);
+            table.print();
+        }
+        SecretCommand::Set { name, value } => {
+            project
+                .set_secret(&name, &value)
+                .await
+                .map_err(super::refused)?;
+            ui::talk("OK");
+        }
+        SecretCommand::Delete { name, yes } => {
+            if !yes && !ui::confirm(&format!("Delete the secret {name}?"))? {
+                return Err(Failure::Declined);
+            }
+            project
+                .delete_secrets(vec![name])
+                .await
+                .map_err(super::refused)?;
+            ui::talk("OK");
+        }
+    }
+    Ok(())
+}
