@@ -1,0 +1,119 @@
+//! Which address of a host its neighbours should use.
+
+use crate::model::{HostFacts, Instance};
+use crate::state::State;
+use std::net::IpAddr;
+
+/// The host's own `internal_ip`; else its address in the fleet's `network`; else one in a network
+/// that all hosts of the fleet share; else the host name, if it is an address.
+pub fn internal_ip(state: &State, instance: &Instance) -> Option<String> {
+    if let Some(ip) = &instance.remote.internal_ip {
+        return Some(ip.clone());
+    }
+    let own = instance.facts.as_ref().map(addresses).unwrap_or_default();
+    let fleet = state.fleet(instance.fleet_id);
+    let network = fleet
+        .and_then(|fleet| fleet.spec.configuration.ssh_config.as_ref())
+        .and_then(|config| config.network.as_deref());
+    if let Some(network) = network.and_then(Network::parse) {
+        return own
+            .iter()
+            .find(|address| network.contains(address.ip))
+            .map(|address| address.ip.to_string());
+    }
+    let others: Vec<Vec<Network>> = state
+        .instances_of(instance.fleet_id)
+        .filter(|other| other.id != instance.id)
+        .filter_map(|other| other.facts.as_ref().map(addresses))
+        .collect();
+    let shared = own.iter().find(|address| {
+        is_private(address.ip)
+            && others
+                .iter()
+                .all(|theirs| theirs.iter().any(|other| address.contains(other.ip)))
+    });
+    let fallback = || {
+        instance
+            .remote
+            .hostname
+            .parse::<IpAddr>()
+            .ok()
+            .map(|ip| ip.to_string())
+    };
+    match shared {
+        Some(address) if !others.is_empty() => Some(address.ip.to_string()),
+        Some(address) => fallback().or_else(|| Some(address.ip.to_string())),
+        None => fallback(),
+    }
+}
+
+/// An address and the network it lies in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Network {
+    ip: IpAddr,
+    prefix: u8,
+}
+
+impl Network {
+    fn parse(text: &str) -> Option<Self> {
+        let (ip, prefix) = match text.split_once('/') {
+            Some((ip, prefix)) => (ip, Some(prefix.parse::<u8>().ok()?)),
+            None => (text, None),
+        };
+        let ip: IpAddr = ip.trim().parse().ok()?;
+        let widest = if ip.is_ipv4() { 32 } else { 128 };
+        let usual = if ip.is_ipv4() { 24 } else { 64 };
+        Some(Self {
+            ip,
+            prefix: prefix.unwrap_or(usual).min(widest),
+        })
+    }
+
+    fn contains(&self, other: IpAddr) -> bool {
+        let same = |a: u128, b: u128, bits: u32| {
+            let shift = bits - u32::from(self.prefix).min(bits);
+            shift >= 128 || (a >> shift) == (b >> shift)
+        };
+        match (self.ip, other) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => same(u32::from(a).into(), u32::from(b).into(), 32),
+            (IpAddr::V6(a), IpAddr::V6(b)) => same(a.into(), b.into(), 128),
+            _ => false,
+        }
+    }
+}
+
+fn addresses(facts: &HostFacts) -> Vec<Network> {
+    facts
+        .nics
+        .iter()
+        .flat_map(|nic| nic.addresses.iter())
+        .filter_map(|text| Network::parse(text))
+        .collect()
+}
+
+fn is_private(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_private(),
+        IpAddr::V6(ip) => (ip.segments()[0] & 0xfe00) == 0xfc00,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_contain_by_prefix() {
+        let network = Network::parse("10.0.0.0/16").unwrap();
+        assert!(network.contains("10.0.9.9".parse().unwrap()));
+        assert!(!network.contains("10.1.0.1".parse().unwrap()));
+        assert!(!network.contains("fd00::1".parse().unwrap()));
+        assert!(
+            Network::parse("0.0.0.0/0")
+                .unwrap()
+                .contains("8.8.8.8".parse().unwrap())
+        );
+        assert_eq!(Network::parse("10.0.0.0/999").unwrap().prefix, 32);
+        assert_eq!(Network::parse("ten"), None);
+    }
+}

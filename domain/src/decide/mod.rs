@@ -1,0 +1,43 @@
+//! What the world still lacks. One pure function of the state, the facts and the time; one file
+//! per concern. Each proposed command is applied to a scratch copy before the next concern looks,
+//! so two jobs never claim one machine in one pass, and a pass ends where the log will end.
+//!
+//! Nothing here is remembered between passes: whoever leads calls the same function on the same
+//! memory, which is why a failover is not a special path. No chance is needed either: every id is
+//! derived from the record it belongs to.
+
+pub mod addresses;
+mod desired;
+mod fleets;
+mod instances;
+mod jobs;
+mod observe;
+mod pass;
+pub mod placement;
+mod requirements;
+mod retention;
+mod retry;
+mod runs;
+
+pub use desired::{ClusterInfo, DesiredArchive, DesiredJob, DesiredPhase, DesiredSet};
+pub use observe::{ObservedJob, ObservedJobs, ObservedPhase, observe};
+pub use placement::NO_FLEETS;
+pub use requirements::{blocks_needed, fits};
+pub use retry::covers_no_capacity;
+
+use crate::facts::Facts;
+use crate::state::State;
+use crate::step::Decision;
+use jiff::Timestamp;
+
+pub fn decide(state: &State, facts: &Facts, now: Timestamp) -> Decision {
+    let mut pass = pass::Pass::new(state, facts, now);
+    fleets::decide(&mut pass);
+    instances::decide(&mut pass);
+    jobs::watch(&mut pass);
+    runs::decide(&mut pass);
+    jobs::assign(&mut pass);
+    retention::decide(&mut pass);
+    let desired = desired::desired_sets(&pass.draft, now);
+    pass.finish(desired)
+}

@@ -1,0 +1,326 @@
+//! Where jobs can run. The plan a user sees and the leader's placement are this same code.
+
+use super::requirements::blocks_needed;
+use crate::command::{Assignment, offer};
+use crate::ids::{FleetId, InstanceId, ProjectId};
+use crate::model::{
+    Availability, Fleet, FleetStatus, Health, Instance, InstanceOffer, InstanceStatus, Submission,
+};
+use crate::spec::{
+    BackendType, EntityReference, InstanceSelector, JobSpec, Placement, ProfileParams,
+};
+use crate::state::State;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How a message about a lack of fleets begins; the status text "no fleets" is derived from it.
+pub const NO_FLEETS: &str = "No matching fleet found";
+const NO_INSTANCE: &str = "Could not reuse any instance for this job";
+
+/// What a run asks for, apart from its jobs.
+#[derive(Clone, Copy, Debug)]
+pub struct Wishes<'a> {
+    pub project: ProjectId,
+    pub profile: &'a ProfileParams,
+    /// The fleet the run has settled in.
+    pub fleet: Option<FleetId>,
+}
+
+/// A part of an existing instance that would do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Offer {
+    pub instance: InstanceId,
+    pub fleet: FleetId,
+    pub blocks: u32,
+    pub offer: InstanceOffer,
+}
+
+/// Why nothing can be placed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shortage {
+    NoFleets(String),
+    NoCapacity(String),
+}
+
+impl Shortage {
+    pub fn message(&self) -> &str {
+        match self {
+            Shortage::NoFleets(message) | Shortage::NoCapacity(message) => message,
+        }
+    }
+}
+
+/// Whether new jobs may go to this instance at all.
+pub fn is_eligible(instance: &Instance) -> bool {
+    matches!(instance.status, InstanceStatus::Idle | InstanceStatus::Busy)
+        && !instance.unreachable
+        && instance.health != Health::Failure
+        && instance.total_blocks.is_some()
+        && instance.lingering.is_empty()
+}
+
+pub fn has_room(instance: &Instance, blocks: u32) -> bool {
+    is_eligible(instance) && blocks > 0 && instance.free_blocks() >= blocks
+}
+
+/// Every instance that satisfies the job, usable ones first, then by price.
+pub fn offers(state: &State, wishes: &Wishes, job: &JobSpec) -> Vec<Offer> {
+    let mut found: Vec<Offer> = Vec::new();
+    for fleet in candidate_fleets(state, wishes, is_multinode(job)) {
+        found.extend(fleet_offers(state, wishes, &fleet, job));
+    }
+    found.sort_by(|a, b| {
+        let usable = |offer: &Offer| offer.offer.availability.is_available();
+        usable(b)
+            .cmp(&usable(a))
+            .then(a.offer.price.total_cmp(&b.offer.price))
+    });
+    found
+}
+
+/// A place for every job of one replica, or for none.
+pub fn place(
+    state: &State,
+    wishes: &Wishes,
+    jobs: &[(&Submission, &JobSpec)],
+) -> Result<Vec<Assignment>, Shortage> {
+    let multinode = jobs.iter().any(|(_, job)| is_multinode(job));
+    let fleets = candidate_fleets(state, wishes, multinode);
+    if fleets.is_empty() {
+        return Err(Shortage::NoFleets(no_fleets_text(wishes, multinode)));
+    }
+    for fleet in &fleets {
+        if let Some(assignments) = place_in(state, wishes, fleet, jobs) {
+            return Ok(assignments);
+        }
+    }
+    Err(Shortage::NoCapacity(NO_INSTANCE.to_owned()))
+}
+
+fn is_multinode(job: &JobSpec) -> bool {
+    job.requirements.multinode == Some(true)
+}
+
+fn no_fleets_text(wishes: &Wishes, multinode: bool) -> String {
+    match (&wishes.profile.fleets, multinode) {
+        (_, true) => {
+            format!("{NO_FLEETS}. Runs of several nodes need a fleet with `placement: cluster`")
+        }
+        (Some(fleets), _) => {
+            let names: Vec<String> = fleets.iter().map(ToString::to_string).collect();
+            format!("{NO_FLEETS} among the requested: {}", names.join(", "))
+        }
+        (None, _) => {
+            format!("{NO_FLEETS}. Create one with `dstack apply` of a fleet configuration")
+        }
+    }
+}
+
+/// Active fleets the run may use, by name.
+fn candidate_fleets(state: &State, wishes: &Wishes, multinode: bool) -> Vec<Arc<Fleet>> {
+    let project = state
+        .project(wishes.project)
+        .map(|project| project.name.as_str())
+        .unwrap_or_default();
+    let named = |fleet: &Fleet| match &wishes.profile.fleets {
+        None => true,
+        Some(references) => references
+            .iter()
+            .any(|reference| refers(reference, project, &fleet.name)),
+    };
+    state
+        .fleets_of(wishes.project)
+        .filter(|fleet| fleet.status == FleetStatus::Active)
+        .filter(|fleet| wishes.fleet.is_none_or(|settled| settled == fleet.id))
+        .filter(|fleet| named(fleet))
+        .filter(|fleet| {
+            !multinode || fleet.spec.configuration.placement == Some(Placement::Cluster)
+        })
+        .cloned()
+        .collect()
+}
+
+fn refers(reference: &EntityReference, project: &str, name: &str) -> bool {
+    reference.name == name
+        && reference
+            .project
+            .as_deref()
+            .is_none_or(|other| other.eq_ignore_ascii_case(project))
+}
+
+fn fleet_offers(state: &State, wishes: &Wishes, fleet: &Fleet, job: &JobSpec) -> Vec<Offer> {
+    state
+        .instances_of(fleet.id)
+        .filter_map(|instance| instance_offer(state, wishes, fleet, instance, job))
+        .collect()
+}
+
+fn instance_offer(
+    state: &State,
+    wishes: &Wishes,
+    fleet: &Fleet,
+    instance: &Instance,
+    job: &JobSpec,
+) -> Option<Offer> {
+    let kind = instance.instance_type.as_ref()?;
+    let total = instance.total_blocks?;
+    if !matches!(instance.status, InstanceStatus::Idle | InstanceStatus::Busy)
+        || !passes_profile(state, wishes, fleet, instance)
+    {
+        return None;
+    }
+    let blocks = blocks_needed(&job.requirements, &kind.resources, total)?;
+    let availability = if !is_eligible(instance) {
+        Availability::NotAvailable
+    } else if instance.free_blocks() >= blocks {
+        Availability::Idle
+    } else {
+        Availability::Busy
+    };
+    let offer = offer(kind, blocks, total, availability);
+    Some(Offer {
+        instance: instance.id,
+        fleet: fleet.id,
+        blocks,
+        offer,
+    })
+}
+
+fn passes_profile(state: &State, wishes: &Wishes, fleet: &Fleet, instance: &Instance) -> bool {
+    let profile = wishes.profile;
+    let has = |list: &Option<Vec<String>>, value: &str| {
+        list.as_ref()
+            .is_none_or(|list| list.iter().any(|item| item.eq_ignore_ascii_case(value)))
+    };
+    let backend = profile
+        .backends
+        .as_ref()
+        .is_none_or(|list| list.contains(&BackendType::Remote));
+    let chosen = profile.instances.as_ref().is_none_or(|list| {
+        list.iter()
+            .any(|selector| selects(state, wishes.project, selector, fleet, instance))
+    });
+    backend
+        && chosen
+        && has(&profile.regions, "remote")
+        && has(&profile.instance_types, "ssh")
+        && profile.availability_zones.is_none()
+        && profile.reservation.is_none()
+}
+
+fn selects(
+    state: &State,
+    project: ProjectId,
+    selector: &InstanceSelector,
+    fleet: &Fleet,
+    instance: &Instance,
+) -> bool {
+    match selector {
+        InstanceSelector::Name { name } => *name == instance.name,
+        InstanceSelector::Hostname { hostname } => {
+            hostname.eq_ignore_ascii_case(&instance.remote.hostname)
+        }
+        InstanceSelector::FleetInstance {
+            fleet: reference,
+            instance: num,
+        } => {
+            let project = state
+                .project(project)
+                .map(|project| project.name.as_str())
+                .unwrap_or_default();
+            refers(reference, project, &fleet.name) && *num == instance.num
+        }
+    }
+}
+
+fn place_in(
+    state: &State,
+    wishes: &Wishes,
+    fleet: &Fleet,
+    jobs: &[(&Submission, &JobSpec)],
+) -> Option<Vec<Assignment>> {
+    let offers: Vec<Vec<Offer>> = jobs
+        .iter()
+        .map(|(_, job)| {
+            let mut offers = fleet_offers(state, wishes, fleet, job);
+            offers.retain(|offer| offer.offer.availability == Availability::Idle);
+            offers
+        })
+        .collect();
+    let places = if jobs.len() > 1 {
+        match_whole(&offers)?
+    } else {
+        vec![0]
+    };
+    let mut assignments = Vec::with_capacity(jobs.len());
+    for ((submission, _), (options, place)) in jobs.iter().zip(offers.iter().zip(places)) {
+        let offer = options.get(place)?;
+        assignments.push(Assignment {
+            submission: submission.id,
+            instance: offer.instance,
+            blocks: offer.blocks,
+        });
+    }
+    Some(assignments)
+}
+
+/// Gives every job an instance of its own (augmenting paths), so that a job with few choices is
+/// not starved by one with many. Answers which offer each job takes.
+fn match_whole(offers: &[Vec<Offer>]) -> Option<Vec<usize>> {
+    let mut holder: BTreeMap<InstanceId, usize> = BTreeMap::new();
+    let mut choice: Vec<usize> = vec![usize::MAX; offers.len()];
+    for job in 0..offers.len() {
+        let mut tried = std::collections::BTreeSet::new();
+        if !augment(job, offers, &mut holder, &mut choice, &mut tried) {
+            return None;
+        }
+    }
+    Some(choice)
+}
+
+fn augment(
+    first: usize,
+    offers: &[Vec<Offer>],
+    holder: &mut BTreeMap<InstanceId, usize>,
+    choice: &mut [usize],
+    tried: &mut std::collections::BTreeSet<InstanceId>,
+) -> bool {
+    // An explicit stack: a cluster of thousands must not overflow the thread's.
+    let mut path: Vec<(usize, usize)> = vec![(first, 0)];
+    while let Some((job, at)) = path.pop() {
+        let Some(offer) = offers.get(job).and_then(|options| options.get(at)) else {
+            continue;
+        };
+        path.push((job, at + 1));
+        if !tried.insert(offer.instance) {
+            continue;
+        }
+        match holder.get(&offer.instance) {
+            Some(&other) => path.push((other, 0)),
+            None => {
+                settle_path(&path, offers, holder, choice);
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// Each job on the path takes the offer it stands at; the last one's instance was free.
+fn settle_path(
+    path: &[(usize, usize)],
+    offers: &[Vec<Offer>],
+    holder: &mut BTreeMap<InstanceId, usize>,
+    choice: &mut [usize],
+) {
+    for &(job, next) in path {
+        let taken = next - 1;
+        if let (Some(offer), Some(slot)) = (
+            offers.get(job).and_then(|o| o.get(taken)),
+            choice.get_mut(job),
+        ) {
+            *slot = taken;
+            holder.insert(offer.instance, job);
+        }
+    }
+}

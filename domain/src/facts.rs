@@ -1,0 +1,43 @@
+//! What the leader knows but does not replicate: liveness of agents, actions in flight, how far
+//! job output has been stored. Facts may be missing or late; every decision must stay right then.
+
+use crate::ids::{InstanceId, SubmissionId};
+use crate::step::ActionKey;
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    pub agents: BTreeMap<InstanceId, AgentFact>,
+    pub in_flight: BTreeSet<ActionKey>,
+    /// Exited submissions whose output is stored by a majority to its end. Their agents may
+    /// forget them. Without this fact a job waits for its output until `DRAIN_LIMIT`.
+    pub drained: BTreeSet<SubmissionId>,
+    /// Since when this replica leads: silence is counted from here at the earliest.
+    pub leader_since: Timestamp,
+}
+
+/// What the hands know about one agent.
+#[derive(Clone, Debug, Default)]
+pub struct AgentFact {
+    pub connected: bool,
+    /// When any replica last heard from the agent.
+    pub last_seen: Option<Timestamp>,
+    /// Since when this leader has been trying to reach it, when it is not connected.
+    pub trying_since: Option<Timestamp>,
+    pub error: Option<String>,
+}
+
+impl Facts {
+    /// Since when the instance has been silent as far as *this* leader can vouch: it must have
+    /// been trying itself all the while. `None` when connected or when nobody tries yet.
+    pub fn silent_since(&self, instance: InstanceId) -> Option<Timestamp> {
+        let fact = self.agents.get(&instance)?;
+        if fact.connected {
+            return None;
+        }
+        let trying = fact.trying_since?;
+        let since = trying.max(self.leader_since);
+        Some(fact.last_seen.map_or(since, |seen| since.max(seen)))
+    }
+}

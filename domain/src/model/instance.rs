@@ -1,0 +1,99 @@
+//! Machines. For a host of an SSH fleet the record is also the intention to have it connected.
+
+use super::{HostFacts, InstanceType, RemoteHost};
+use crate::ids::{FleetId, InstanceId, ProjectId, SubmissionId};
+use crate::spec::Blocks;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InstanceStatus {
+    Pending,
+    Provisioning,
+    Idle,
+    Busy,
+    Terminating,
+    Terminated,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    Healthy,
+    Warning,
+    Failure,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InstanceReason {
+    TerminatedByUser,
+    IdleTimeout,
+    ProvisioningTimeout,
+    Error,
+    JobFinished,
+    Unreachable,
+    NoOffers,
+    MasterFailed,
+    MaxInstancesLimit,
+    FleetSpecMismatch,
+    NoBalance,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Instance {
+    pub id: InstanceId,
+    pub project_id: ProjectId,
+    pub fleet_id: FleetId,
+    pub num: u32,
+    pub name: String,
+    pub created_at: Timestamp,
+    pub status: InstanceStatus,
+    pub remote: RemoteHost,
+    pub requested_blocks: Blocks,
+    /// Guards against outcomes of an older attempt.
+    pub generation: u64,
+    /// Failed attempts to connect in a row.
+    pub attempts: u32,
+    /// Not before this moment is the next attempt made.
+    pub retry_at: Option<Timestamp>,
+    /// Why the last attempt failed, in words for the user.
+    pub last_error: Option<String>,
+    /// The host key seen first; another one is refused.
+    pub host_key: Option<String>,
+    pub facts: Option<HostFacts>,
+    pub instance_type: Option<InstanceType>,
+    pub agent_version: Option<String>,
+    pub runtime: Option<String>,
+    pub boot_id: Option<String>,
+    pub total_blocks: Option<u32>,
+    pub unreachable: bool,
+    pub health: Health,
+    /// Jobs that hold blocks.
+    pub jobs: BTreeSet<SubmissionId>,
+    /// Blocks held, the sum over `jobs`.
+    pub busy_blocks: u32,
+    /// Jobs given up without the agent's word that their processes are gone. Nothing new is
+    /// placed here until the agent has reported a set without them.
+    pub lingering: BTreeSet<SubmissionId>,
+    pub idle_since: Option<Timestamp>,
+    pub termination_reason: Option<InstanceReason>,
+    pub termination_message: Option<String>,
+    pub finished_at: Option<Timestamp>,
+}
+
+impl Instance {
+    /// Whether an agent is expected to answer here.
+    pub fn has_agent(&self) -> bool {
+        matches!(self.status, InstanceStatus::Idle | InstanceStatus::Busy)
+            || (self.status == InstanceStatus::Terminating && self.facts.is_some())
+    }
+
+    pub fn free_blocks(&self) -> u32 {
+        self.total_blocks
+            .unwrap_or(0)
+            .saturating_sub(self.busy_blocks)
+    }
+}
