@@ -51,7 +51,8 @@ impl Liveness {
         let now = Instant::now();
         let mut seen = self.seen.lock();
         for (id, age) in digest {
-            let Some(at) = now.checked_sub(Duration::from_millis(age)) else { continue };
+            let age = Duration::from_millis(age);
+            let Some(at) = now.checked_sub(age).filter(|_| age < FORGET) else { continue };
             let entry = seen.entry(InstanceId::from(id)).or_insert(at);
             *entry = at.max(*entry);
         }

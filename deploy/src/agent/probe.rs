@@ -21,7 +21,7 @@ pub struct Probe {
     pub free_kib: Option<u64>,
 }
 
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Debug, Clone, Error, PartialEq, Eq)]
 pub enum ProbeError {
     #[error(
         "the host did not answer the first command as a POSIX shell would; check that the user may run commands over SSH. It said: {0:?}"
@@ -34,11 +34,13 @@ pub enum ProbeError {
     )]
     Arch { host: String, ours: String },
     #[error(
-        "the agent's home {0:?} cannot be used: only letters, digits and / . _ - + @ may be in it. Set DSTACK_AGENT_HOME on the host, or in the fleet's env, to another folder"
+        "the agent's home {0:?} cannot be used: it may have 90 characters at most, and only letters, digits and / . _ - + @. Set DSTACK_AGENT_HOME on the host, or in the fleet's env, to another folder"
     )]
     Home(String),
 }
 
+/// A unix socket's path may have 107 bytes, and the agent's is in its home.
+const MAX_HOME: usize = 90;
 const MARK: &str = "dstack-probe=1";
 
 impl Probe {
@@ -69,7 +71,8 @@ impl Probe {
         }
         // The path is written into shell files and a systemd unit; one narrow alphabet is safe in all of them.
         let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@".contains(c);
-        if !probe.home.starts_with('/') || probe.home.len() < 2 || !probe.home.chars().all(plain) {
+        let length = 2..=MAX_HOME;
+        if !probe.home.starts_with('/') || !length.contains(&probe.home.len()) || !probe.home.chars().all(plain) {
             return Err(ProbeError::Home(probe.home));
         }
         Ok(probe)

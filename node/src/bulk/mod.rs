@@ -7,5 +7,8 @@ mod disk;
 mod store;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 pub use disk::BulkError;
 pub use store::Bulk;

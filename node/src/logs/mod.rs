@@ -13,6 +13,9 @@ mod ship;
 mod store;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 pub use disk::{Disk, LogError};
 pub use retention::{Limits, Swept};
 pub use store::{LogStore, Page};

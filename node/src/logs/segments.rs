@@ -67,17 +67,14 @@ impl Segments {
         self.list.first().map_or(0, |first| first.base)
     }
 
-    pub fn bytes(&self) -> u64 {
-        self.list.iter().map(|segment| segment.len).sum()
-    }
-
     /// Writes behind the end, or at `offset` beyond it, leaving a hole. Not yet synced.
     pub fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let full = self.list.last().is_none_or(|last| last.len >= self.rollover);
         if full || offset != self.end() {
             self.roll(offset)?;
         }
-        let (Some(last), Some(tail)) = (self.list.last_mut(), self.tail_file()?) else {
+        let tail = self.tail_file()?;
+        let (Some(last), Some(mut tail)) = (self.list.last_mut(), tail) else {
             return Err(io::Error::other("a log without a file"));
         };
         if let Err(error) = tail.write_all(bytes) {

@@ -161,7 +161,8 @@ impl LogStore {
         let inner = self.inner.clone();
         let mut end = blocking(move || inner.disk.watch(key)).await?;
         loop {
-            if *end.borrow_and_update() > offset || (self.inner.refresh(key).await? && *end.borrow() > offset) {
+            let own = *end.borrow_and_update();
+            if own > offset || self.inner.refresh(key).await? && *end.borrow() > offset {
                 return Ok(true);
             }
             let look = deadline.min(Instant::now() + LOOK);
@@ -306,6 +307,12 @@ impl Inner {
         Ok(own)
     }
 
+    fn note(&self, key: Key, furthest: u64) {
+        let mut looked = self.looked.lock();
+        looked.retain(|_, (at, _)| at.elapsed() < FRESH);
+        looked.insert(key, (Instant::now(), furthest));
+    }
+
     /// Looks at the others' copies, unless that was done a moment ago. True when it brought something new.
     async fn refresh(self: &Arc<Self>, key: Key) -> Result<bool, LogError> {
         let own = self.end_local(key).await?;
@@ -315,10 +322,7 @@ impl Inner {
         }
         let ends = self.ends(key).await;
         let furthest = ends.iter().map(|(_, end)| *end).max().unwrap_or(0);
-        let mut looked = self.looked.lock();
-        looked.retain(|_, (at, _)| at.elapsed() < FRESH);
-        looked.insert(key, (Instant::now(), furthest));
-        drop(looked);
+        self.note(key, furthest);
         Ok(self.catch_up(key, &ends).await? > own)
     }
 }
