@@ -94,6 +94,8 @@ impl Layout {
         for name in files::list(&self.state)? {
             if name.starts_with("s-") && name != live {
                 files::remove_dir(&self.state.join(name))?;
+            } else if name.ends_with(".tmp") {
+                files::remove_file(&self.state.join(name))?;
             }
         }
         let staged = self.staged(current.generation);

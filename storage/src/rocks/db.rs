@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use rocksdb::statistics::Ticker;
 use rocksdb::{ColumnFamily, DB, ErrorKind, InfoLogger, Options};
 
 use super::options;
@@ -17,6 +18,8 @@ pub(crate) struct Db {
     pub(crate) path: PathBuf,
     /// What recovery said it threw away: the unsynced end of a write-ahead log after a power cut, or damage.
     pub(crate) dropped: Vec<String>,
+    /// Kept for its counters.
+    options: Options,
 }
 
 impl Db {
@@ -46,7 +49,13 @@ impl Db {
             db,
             path: path.to_owned(),
             dropped,
+            options,
         })
+    }
+
+    /// Fsyncs of the write-ahead log since open, as RocksDB counts them.
+    pub(crate) fn wal_fsyncs(&self) -> u64 {
+        self.options.get_ticker_count(Ticker::WalFileSynced)
     }
 
     pub(crate) fn family(&self, name: &str) -> Result<&ColumnFamily> {

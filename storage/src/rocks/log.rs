@@ -83,6 +83,11 @@ impl RocksLog {
         &self.db.dropped
     }
 
+    /// How often the log was fsynced since open. Fewer than acknowledged writes: groups share one.
+    pub fn fsyncs(&self) -> u64 {
+        self.db.wal_fsyncs()
+    }
+
     fn write(&self, operation: &'static str, batch: WriteBatch) -> Result<()> {
         let written = self.db.db.write_opt(batch, &options::unsynced());
         written.map_err(|error| {

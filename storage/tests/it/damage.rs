@@ -23,11 +23,11 @@ fn written() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     let log = open_log(dir.path()).unwrap();
     save_vote(&log, "term 3").unwrap();
-    for index in 1..=100 {
+    for index in (1..=100).step_by(5) {
         append(
             &log,
             entries(
-                index..index + 1,
+                index..index + 5,
                 "a rather long entry, so that there are some bytes to damage ",
             ),
         )

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::mpsc;
 
 use bytes::Bytes;
+use dstack_storage::rocks::{RocksLog, Shared};
 use dstack_storage::{LogBounds, LogEngine, StorageError};
 
 use crate::home::{Home, Random, append, awaited, entries, entry, everything, save_vote};
@@ -290,5 +291,33 @@ fn s5_giving_files_back_keeps_every_live_entry() {
             (Some(start + 4_900), Some(start + 4_999))
         );
         assert_eq!(log.read(0..u64::MAX, usize::MAX).unwrap().len(), 100);
+    }
+}
+
+/// S1, S2 on the real engine: a callback comes only after an fsync that began after its write.
+#[test]
+fn s1_s2_every_acknowledgement_has_an_fsync_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = std::sync::Arc::new(RocksLog::open(dir.path(), &Shared::new().unwrap()).unwrap());
+    let (sender, counted) = mpsc::channel();
+    for index in 1..50u64 {
+        let before = log.fsyncs();
+        let (sender, at_callback) = (sender.clone(), log.clone());
+        let done = Box::new(move |result: dstack_storage::Result<()>| {
+            result.unwrap();
+            sender.send(at_callback.fsyncs()).unwrap();
+        });
+        match index % 2 {
+            0 => log.save_vote(entry("vote"), done).unwrap(),
+            _ => {
+                let next = log.bounds().last.unwrap_or(0) + 1;
+                log.append(entries(next..next + 1, "e"), done).unwrap();
+            }
+        }
+        let after = counted.recv().unwrap();
+        assert!(
+            after > before,
+            "write {index} was acknowledged after {after} fsyncs, {before} before it"
+        );
     }
 }

@@ -1,10 +1,12 @@
 //! What every state engine promises.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
-use dstack_storage::{Batch, Manifest, Scan, StorageError, Table};
+use dstack_storage::{Batch, Manifest, Scan, Snapshot, StorageError, Table, Write};
 
-use crate::home::{Home, all_rows, applied, batch, entry, put, rows, send};
+use crate::home::{Home, Random, all_rows, applied, batch, entry, put, rows, send};
 
 on_both!(
     s8_markers_and_effects_are_in_one_batch,
@@ -19,6 +21,7 @@ on_both!(
     a_snapshot_name_covers_one_state,
     unfinished_checkpoints_and_transfers_leave_nothing,
     lawless_manifests_are_refused,
+    it_behaves_like_a_map_over_random_histories,
 );
 
 fn s8_markers_and_effects_are_in_one_batch(home: &Home) {
@@ -402,4 +405,70 @@ fn lawless_manifests_are_refused(home: &Home) {
         assert!(state.receive(manifest.clone()).is_err(), "{manifest:?}");
     }
     assert!(Manifest::decode(b"{").is_err());
+}
+
+fn it_behaves_like_a_map_over_random_histories(home: &Home) {
+    for seed in 0..6 {
+        let (home, other) = (home.another(), home.another());
+        let mut random = Random(seed);
+        let mut model: BTreeMap<(Table, String), String> = BTreeMap::new();
+        let mut state = home.state();
+        let mut sent: Option<(Arc<dyn Snapshot>, BTreeMap<(Table, String), String>, u64)> = None;
+        let mut index = 0;
+        for step in 0..60 {
+            match random.below(12) {
+                0 => {
+                    drop((state, sent.take()));
+                    state = home.state();
+                }
+                1 => {
+                    let snapshot = state
+                        .checkpoint(&format!("{step:05}"))
+                        .unwrap()
+                        .finish(0)
+                        .unwrap();
+                    sent = Some((snapshot, model.clone(), index));
+                }
+                2 => {
+                    // Through another replica and back: what a lagging replica lives through.
+                    let Some((snapshot, then, at)) = sent.take() else {
+                        continue;
+                    };
+                    let receiver = other.state();
+                    let passed_on = send(&*snapshot, &*receiver).install().unwrap();
+                    send(&*passed_on, &*state).install().unwrap();
+                    (model, index) = (then, at);
+                }
+                _ => {
+                    index += 1;
+                    let writes = (0..random.below(5)).map(|_| {
+                        let table = Table::ALL[1 + random.below(5) as usize];
+                        let key = random.below(20).to_string();
+                        let value =
+                            (random.below(4) > 0).then(|| format!("{step} {}", random.below(100)));
+                        match &value {
+                            Some(value) => model.insert((table, key.clone()), value.clone()),
+                            None => model.remove(&(table, key.clone())),
+                        };
+                        Write {
+                            table,
+                            key: entry(key),
+                            value: value.map(entry),
+                        }
+                    });
+                    let writes = writes.collect();
+                    state.write(batch(writes, index)).unwrap();
+                }
+            }
+            let found: BTreeMap<_, _> = Table::ALL[1..]
+                .iter()
+                .flat_map(|table| {
+                    let rows = rows(&*state.rows(), Scan::all(*table));
+                    rows.into_iter().map(|(key, value)| ((*table, key), value))
+                })
+                .collect();
+            assert_eq!(found, model, "seed {seed} step {step}");
+            assert_eq!(applied(&*state), index, "seed {seed} step {step}");
+        }
+    }
 }
