@@ -7,6 +7,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::shorthand::OneOrMany;
 
+const MONTHS: [&str; 12] = [
+    "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
+];
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,14 +58,24 @@ fn compile(expression: &str) -> Result<croner::Cron, String> {
             "expected five fields (minute, hour, day of month, month, day of week), in UTC",
         ));
     };
-    let plain = |field: &&str| {
-        field
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"*,-/".contains(&b))
+    let symbols = |field: &str, names: &[&str]| {
+        let words = field
+            .split(|c: char| !c.is_ascii_alphabetic())
+            .filter(|word| !word.is_empty());
+        let known = words
+            .into_iter()
+            .all(|word| names.contains(&word.to_ascii_lowercase().as_str()));
+        known
+            && field
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"*,-/".contains(&b))
     };
-    if !fields.iter().all(|field| plain(field)) {
+    let plain = [*minute, *hour, *day]
+        .iter()
+        .all(|field| symbols(field, &[]));
+    if !plain || !symbols(month, &MONTHS) || !symbols(weekday, &DAYS) {
         return Err(refused(
-            "only digits, names, `*`, `,`, `-` and `/` are understood",
+            "only digits, names of months and days, `*`, `,`, `-` and `/` are understood",
         ));
     }
     let weekday = weekdays(weekday).map_err(|why| refused(&why))?;

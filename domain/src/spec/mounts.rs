@@ -140,10 +140,9 @@ struct LongFile {
 /// Splits `local[:container]` without mistaking the colon of `C:\` for the separator.
 fn split_local(text: &str) -> (&str, Option<&str>) {
     let bytes = text.as_bytes();
-    let drive = bytes.len() > 2
-        && bytes[0].is_ascii_alphabetic()
-        && bytes[1] == b':'
-        && matches!(bytes[2], b'\\' | b'/');
+    let letter = bytes.len() > 2 && bytes[0].is_ascii_alphabetic() && bytes[1] == b':';
+    // `a:/b` maps the file `a`; `C:/a:/b` has a colon to spare for the drive.
+    let drive = letter && (bytes[2] == b'\\' || text[2..].contains(':'));
     let searched = if drive { &text[2..] } else { text };
     match searched.find(':') {
         Some(at) => {

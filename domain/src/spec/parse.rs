@@ -171,7 +171,7 @@ impl<'a> Source<'a> {
             .to_vec();
         let Some((_, value)) = self.outline.entry("type") else {
             let error = SpecError::new("type", "the key `type` is missing").with_advice(all, None);
-            return Err(error.in_file(self.file, self.text, None));
+            return Err(error.in_file(self.file, self.text, Some(Position { line: 1, column: 1 })));
         };
         let position = position(&value.referenced);
         let refused = |message: String, hint| {
@@ -221,13 +221,15 @@ impl<'a> Source<'a> {
         })
     }
 
-    /// An error that knows its path only.
+    /// An error that knows its path only. What is missing altogether is shown where the configuration says what it is.
     fn found_later(&self, error: SpecError) -> SpecError {
-        let position = self
-            .outline
-            .locate(error.path())
-            .map(|location| position(&location));
-        error.in_file(self.file, self.text, position)
+        let location = self.outline.locate(error.path());
+        let location = location.or_else(|| self.outline.locate("type"));
+        error.in_file(
+            self.file,
+            self.text,
+            location.map(|location| position(&location)),
+        )
     }
 
     /// `VERSION: 1.10` is the number 1.1 to YAML. Variables are text, so they get back what was written.

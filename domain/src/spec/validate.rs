@@ -374,7 +374,7 @@ pub(crate) fn commands(
                 Reference::Secret(name) => {
                     let error = SpecError::new(path, "secrets cannot be used in commands");
                     return Err(error.with_hint(format!(
-                        "pass it as a variable: `env: {{{name}: ${{{{ secrets.{name} }}}}}}`"
+                        "pass it as a variable: `{name}: ${{{{ secrets.{name} }}}}` under `env:`"
                     )));
                 }
                 _ => {

@@ -205,6 +205,10 @@ fn whole_file(path: &str, raw: &str) -> Option<SpecError> {
         let hint = "text that contains `: ` or begins with a special character must stand in quotes; else check the indentation";
         return Some(SpecError::new("", raw).with_hint(hint));
     }
+    if raw.starts_with("illegal placement of ':'") {
+        let hint = "a bracket or brace on a line above may not be closed";
+        return Some(SpecError::new("", "a `:` that cannot stand here").with_hint(hint));
+    }
     if raw.starts_with("tabs disallowed") {
         return Some(
             SpecError::new("", "a tab is used for indentation")

@@ -1,0 +1,8 @@
+//! What users write: how it is read, refused, written back, compared and expanded.
+
+mod broken;
+mod expansion;
+mod good;
+mod requests;
+mod round_trip;
+mod updates;
