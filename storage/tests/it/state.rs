@@ -408,12 +408,13 @@ fn lawless_manifests_are_refused(home: &Home) {
 }
 
 fn it_behaves_like_a_map_over_random_histories(home: &Home) {
+    type Model = BTreeMap<(Table, String), String>;
     for seed in 0..6 {
         let (home, other) = (home.another(), home.another());
         let mut random = Random(seed);
-        let mut model: BTreeMap<(Table, String), String> = BTreeMap::new();
+        let mut model = Model::new();
         let mut state = home.state();
-        let mut sent: Option<(Arc<dyn Snapshot>, BTreeMap<(Table, String), String>, u64)> = None;
+        let mut sent: Option<(Arc<dyn Snapshot>, Model, u64)> = None;
         let mut index = 0;
         for step in 0..60 {
             match random.below(12) {
@@ -460,7 +461,7 @@ fn it_behaves_like_a_map_over_random_histories(home: &Home) {
                     state.write(batch(writes, index)).unwrap();
                 }
             }
-            let found: BTreeMap<_, _> = Table::ALL[1..]
+            let found: Model = Table::ALL[1..]
                 .iter()
                 .flat_map(|table| {
                     let rows = rows(&*state.rows(), Scan::all(*table));
