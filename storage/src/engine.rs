@@ -176,7 +176,8 @@ pub trait StateEngine: Send + Sync + 'static {
         self.snapshots().pop()
     }
 
-    /// Deletes all but the newest `keep` snapshots. One that somebody still holds goes with a later call.
+    /// Unlists all but the newest `keep` snapshots. The files of one that somebody still holds go when it
+    /// is released.
     fn retain_snapshots(&self, keep: usize) -> Result<()>;
 
     /// Starts to receive a snapshot made elsewhere. Dropping the receiver forgets what came.
