@@ -148,7 +148,11 @@ async fn meet(
         let answers = ask_all(ctx, &mut peers).await;
         for (name, answer) in &answers {
             let Ok(reply) = answer else { continue };
-            check_same_list(ctx, name, reply)?;
+            if let Err(e) = check_same_list(ctx, name, reply) {
+                // Stays to be asked: otherwise the other side would wait for a replica that is gone.
+                tokio::time::sleep(ASK + ROUND).await;
+                return Err(e);
+            }
             if reply.cluster_id.is_empty() {
                 continue;
             }

@@ -22,6 +22,8 @@ mod network;
 mod options;
 mod peers;
 mod read;
+#[cfg(feature = "testing")]
+mod seeded;
 mod snapshot;
 mod start;
 mod status;
@@ -54,6 +56,7 @@ pub use status::{MemberStatus, Role, Status};
 pub mod testing {
     pub use crate::log_store::LogStore;
     pub use crate::machine_store::{MachineStore, Progress};
+    pub use crate::seeded::seed_this_thread;
     pub use crate::snapshot::SnapshotData;
     pub use crate::start::config;
     pub use crate::types::*;

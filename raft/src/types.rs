@@ -28,6 +28,11 @@ pub struct Member {
     pub addr: String,
 }
 
+#[cfg(not(feature = "testing"))]
+type Runtime = openraft::TokioRuntime;
+#[cfg(feature = "testing")]
+type Runtime = crate::seeded::SeededRuntime;
+
 // Standard leader ids: one leader per term, so a term alone is a fence.
 openraft::declare_raft_types!(
     pub TypeConfig:
@@ -36,6 +41,7 @@ openraft::declare_raft_types!(
         NodeId = u64,
         Node = Member,
         LeaderId = openraft::impls::leader_id_std::LeaderId<u64, u64>,
+        AsyncRuntime = Runtime,
 );
 
 type LeaderId = <TypeConfig as openraft::RaftTypeConfig>::LeaderId;

@@ -4,4 +4,5 @@ mod formation;
 mod lab;
 mod links;
 mod replicas;
+mod sim;
 mod store_suite;
