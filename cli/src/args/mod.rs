@@ -6,8 +6,8 @@ mod project;
 mod run;
 
 pub use apply::Apply;
-pub use fleet::{Fleet, FleetCommand, FleetDelete, FleetGet};
-pub use project::{Project, ProjectAdd, ProjectCommand, ProjectDelete, ProjectSetDefault};
+pub use fleet::{Fleet, FleetCommand, FleetDelete};
+pub use project::{Project, ProjectAdd, ProjectCommand, ProjectDelete};
 pub use run::{Delete, Logs, Ps, RunCommand, RunGet, Stop};
 
 use clap::{Args as ClapArgs, Parser, Subcommand};

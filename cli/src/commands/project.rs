@@ -53,7 +53,7 @@ async fn add(add: ProjectAdd) -> Outcome {
         project: add.name.clone(),
     };
     super::client(&settings)?
-        .project(&add.name)
+        .get()
         .await
         .map_err(super::refused)?;
     let path = ConfigFile::path()?;

@@ -1,6 +1,6 @@
 //! Borderless tables with upstream's column names, which scripts may cut by.
 
-use comfy_table::{ContentArrangement, presets};
+use comfy_table::{ContentArrangement, TableStyle};
 
 /// A table under construction.
 #[derive(Debug)]
@@ -11,7 +11,7 @@ impl Table {
     pub fn new(columns: &[&str]) -> Self {
         let mut table = comfy_table::Table::new();
         table
-            .load_preset(presets::NOTHING)
+            .load_style(TableStyle::new())
             .set_content_arrangement(ContentArrangement::Disabled)
             .set_header(columns);
         Self(table)

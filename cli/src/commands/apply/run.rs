@@ -72,7 +72,9 @@ async fn build(
     load::fill_env(&mut configuration.common_mut().env, args, |name| {
         std::env::var(name).ok()
     })?;
-    references::fill(&mut configuration, &args.run_args, |name| std::env::var(name).ok())?;
+    references::fill(&mut configuration, &args.run_args, |name| {
+        std::env::var(name).ok()
+    })?;
     if !args.fleets.is_empty() {
         let fleets = args
             .fleets
