@@ -5,5 +5,19 @@
 
 pub mod binary;
 pub mod bring_up;
+pub mod channel;
 pub mod failure;
 pub mod ssh;
+
+pub(crate) mod greet;
+mod intake;
+mod link;
+pub(crate) mod links;
+mod orders;
+pub(crate) mod pool;
+mod reporter;
+pub(crate) mod reports;
+mod status;
+pub(crate) mod target;
+pub(crate) mod tools;
+mod uploads;

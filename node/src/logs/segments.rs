@@ -118,7 +118,7 @@ impl Segments {
     /// Bytes from `from` on, or from the first byte behind it that exists; at most `limit`, never across a hole.
     pub fn read(&self, from: u64, limit: usize) -> io::Result<(u64, Vec<u8>)> {
         let Some(segment) = self.list.iter().find(|s| s.base + s.len > from) else {
-            return Ok((self.end(), Vec::new()));
+            return Ok((from, Vec::new()));
         };
         let at = from.max(segment.base);
         let len = (segment.base + segment.len - at).min(limit as u64);

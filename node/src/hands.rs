@@ -1,0 +1,154 @@
+//! The hands of the leader, and the bulk stores every replica has: one door for the rest of the process.
+//!
+//! A replica that does not lead keeps its hands still; its stores of output and archives serve all the same.
+
+use crate::act::Actions;
+use crate::bulk::Bulk;
+use crate::door::Door;
+use crate::hosts::binary::AgentBinary;
+use crate::hosts::links::Links;
+use crate::hosts::pool::Pool;
+use crate::hosts::tools::Tools;
+use crate::liveness::{self, Liveness};
+use crate::logs::{self, LogStore};
+use crate::mesh::PeerMesh;
+use crate::sealing::Sealer;
+use crate::view::Views;
+use dstack_domain::decide::DesiredSet;
+use dstack_domain::facts::AgentFact;
+use dstack_domain::ids::{InstanceId, SubmissionId};
+use dstack_domain::step::{Action, ActionKey};
+use dstack_raft::Handle;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio_util::task::AbortOnDropHandle;
+
+/// How often old output and unused archives are looked for.
+const SWEEP: Duration = Duration::from_secs(15 * 60);
+
+/// What the hands are given.
+pub struct Deps {
+    pub raft: Handle,
+    pub door: Door,
+    pub views: Views,
+    pub sealer: Sealer,
+    /// The replica's data folder; `logs/` and `archives/` are made in it.
+    pub data: PathBuf,
+    /// What [`crate::hosts::binary::VARIABLE`] says.
+    pub agent_binary: Option<PathBuf>,
+}
+
+pub struct Hands {
+    /// Something happened that the leader's loop may want to look at. Carries no data.
+    pub wake: Arc<Notify>,
+    tools: Arc<Tools>,
+    links: Links,
+    actions: Actions,
+    _tasks: [AbortOnDropHandle<()>; 2],
+}
+
+impl Hands {
+    /// Opens the stores, answers the other replicas' questions about them, and waits for work.
+    pub fn start(deps: Deps) -> io::Result<Arc<Hands>> {
+        for folder in ["logs", "archives"] {
+            std::fs::create_dir_all(deps.data.join(folder))?;
+        }
+        let mesh = PeerMesh::new(deps.raft.clone());
+        let logs = LogStore::open(&deps.data, mesh.clone());
+        let bulk = Bulk::open(&deps.data, mesh.clone());
+        let liveness = Liveness::default();
+        mesh.register(LogStore::SERVICE, logs.service());
+        mesh.register(Bulk::SERVICE, bulk.service());
+        mesh.register(liveness::SERVICE, liveness.service());
+        let wake = Arc::new(Notify::new());
+        let tools = Arc::new(Tools {
+            door: deps.door,
+            views: deps.views.clone(),
+            logs,
+            bulk,
+            liveness: liveness.clone(),
+            pool: Pool::new(deps.views, deps.sealer.clone()),
+            sealer: deps.sealer,
+            binary: AgentBinary::locate(deps.agent_binary),
+            wake: wake.clone(),
+        });
+        let leadership = deps.raft.leadership();
+        let leads = move || {
+            let now = leadership.borrow();
+            now.leader == Some(now.me)
+        };
+        let tasks = [tokio::spawn(liveness.share(mesh, leads)), tokio::spawn(sweep(tools.clone()))];
+        let _tasks = tasks.map(AbortOnDropHandle::new);
+        Ok(Arc::new(Hands { wake, tools, links: Links::default(), actions: Actions::default(), _tasks }))
+    }
+
+    pub fn logs(&self) -> Arc<LogStore> {
+        self.tools.logs.clone()
+    }
+
+    pub fn bulk(&self) -> Arc<Bulk> {
+        self.tools.bulk.clone()
+    }
+
+    /// Starts an action, unless one with the same key is under way.
+    pub fn run_action(&self, action: Action, term: u64) {
+        self.actions.run(&self.tools, action, term);
+    }
+
+    /// What every agent is to have, all of it.
+    pub fn set_desired(&self, term: u64, sets: BTreeMap<InstanceId, DesiredSet>) {
+        self.links.set_desired(&self.tools, term, sets);
+    }
+
+    pub fn facts(&self) -> BTreeMap<InstanceId, AgentFact> {
+        self.links.facts(&self.tools)
+    }
+
+    pub fn in_flight(&self) -> BTreeSet<ActionKey> {
+        self.actions.in_flight()
+    }
+
+    /// Exited jobs whose output a majority has to its end.
+    pub fn drained(&self) -> BTreeSet<SubmissionId> {
+        self.links.drained()
+    }
+
+    /// The term is over: links and actions end at once, jobs go on.
+    pub async fn stop(&self, term: u64) {
+        self.links.stop(term);
+        self.actions.stop(term);
+        self.tools.pool.clear();
+    }
+
+    /// The process ends.
+    pub async fn shutdown(&self) {
+        self.stop(u64::MAX).await;
+    }
+}
+
+async fn sweep(tools: Arc<Tools>) {
+    let mut tick = tokio::time::interval(SWEEP);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // Not at once: the replica may still be reading its memory.
+    tick.tick().await;
+    loop {
+        tick.tick().await;
+        let view = tools.views.now();
+        let archives = view.state.archives().map(|archive| archive.sha256.clone()).collect();
+        let alive = move |id| view.state.submission(id).is_some_and(|submission| !submission.status.is_finished());
+        match tools.logs.sweep(alive, logs::Limits::default()).await {
+            Ok(swept) if swept.bytes > 0 => tracing::info!(?swept, "removed old job output"),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "old job output could not be removed"),
+        }
+        match tools.bulk.sweep(archives).await {
+            Ok(0) => {}
+            Ok(files) => tracing::info!(files, "removed unused archives"),
+            Err(error) => tracing::warn!(%error, "unused archives could not be removed"),
+        }
+    }
+}
