@@ -68,9 +68,8 @@ impl Env {
     pub fn unresolved(&self) -> Vec<String> {
         self.0
             .iter()
-            .filter_map(|(name, value)| {
-                matches!(value, EnvValue::FromCaller { .. }).then(|| name.clone())
-            })
+            .filter(|(_, value)| matches!(value, EnvValue::FromCaller { .. }))
+            .map(|(name, _)| name.clone())
             .collect()
     }
 

@@ -1,6 +1,7 @@
 //! From a validated run to the jobs it consists of.
 
 use super::configuration::RunConfiguration;
+use super::dev_environment::DevEnvironmentConfiguration;
 use super::duration::OffableDuration;
 use super::effective::infer_vendor;
 use super::interpolate::{Reference, Stage, interpolate};
@@ -16,6 +17,7 @@ use super::service_model::ServiceModel;
 use super::service_traffic::{HttpHeader, HttpMethod, HttpTag, ProbeSpec};
 use super::shell_script;
 use super::shorthand::OneOrMany;
+use super::task::{NodeGroup, TaskConfiguration};
 use super::unix_user::UnixUser;
 
 pub const DEFAULT_IMAGE: &str = "dstackai/base:0.16-base-ubuntu24.04";
@@ -61,7 +63,6 @@ pub fn plan_jobs(run_name: &str, spec: &RunSpec) -> Vec<JobSpec> {
 
 /// All jobs of one replica; `group` is the index of the replica group of a service, and 0 otherwise.
 pub fn replica_jobs(run_name: &str, spec: &RunSpec, replica: u32, group: usize) -> Vec<JobSpec> {
-    let common = spec.configuration.common();
     let profile = spec.merged_profile();
     let place = Place {
         run_name,
@@ -73,66 +74,113 @@ pub fn replica_jobs(run_name: &str, spec: &RunSpec, replica: u32, group: usize) 
     };
     match &spec.configuration {
         RunConfiguration::DevEnvironment(dev) => {
-            let parts = Parts::of(common, &profile, &common.resources, &dev.ports);
-            let mut job = job(spec, &parts, &place, 0);
-            let mut commands = prelude(common);
-            commands.extend(dev.init.iter().cloned());
-            commands.push("echo 'The dev environment is ready.'".to_owned());
-            commands.push("exec tail -f /dev/null".to_owned());
-            job.commands = shell(common, &commands);
-            job.single_branch = Some(common.single_branch.unwrap_or(false));
-            vec![job]
+            vec![dev_environment_job(spec, dev, &profile, &place)]
         }
         RunConfiguration::Task(task) => match &task.groups {
-            None => {
-                let nodes = task.nodes.unwrap_or(1);
-                let parts = Parts::of(common, &profile, &common.resources, &task.ports);
-                let place = Place {
-                    jobs_per_replica: nodes,
-                    ..place
-                };
-                (0..nodes)
-                    .map(|node| {
-                        let mut job = job(
-                            spec,
-                            &parts,
-                            &Place {
-                                in_group: node,
-                                ..place
-                            },
-                            node,
-                        );
-                        job.commands = user_commands(common, &task.commands);
-                        job
-                    })
-                    .collect()
-            }
-            Some(groups) => {
-                let total = groups.iter().map(|group| group.nodes).sum();
-                let mut jobs = Vec::new();
-                for (index, group) in groups.iter().enumerate() {
-                    let name = group.name.clone().unwrap_or_else(|| index.to_string());
-                    let parts = Parts::of(common, &profile, &group.resources, &group.ports);
-                    for node in 0..group.nodes {
-                        let place = Place {
-                            jobs_per_replica: total,
-                            group_index: index as u32,
-                            group_name: &name,
-                            in_group: node,
-                            ..place
-                        };
-                        let mut job = job(spec, &parts, &place, jobs.len() as u32);
-                        job.commands = user_commands(common, &group.commands);
-                        jobs.push(job);
-                    }
-                }
-                jobs
-            }
+            None => node_jobs(spec, task, &profile, &place),
+            Some(groups) => node_group_jobs(spec, groups, &profile, &place),
         },
         RunConfiguration::Service(service) => service_job(spec, service, &profile, &place, group)
             .into_iter()
             .collect(),
     }
+}
+
+fn dev_environment_job(
+    spec: &RunSpec,
+    dev: &DevEnvironmentConfiguration,
+    profile: &ProfileParams,
+    place: &Place<'_>,
+) -> JobSpec {
+    let common = &dev.run;
+    let mut job = job(
+        spec,
+        &Parts {
+            common,
+            profile,
+            resources: &common.resources,
+            ports: &dev.ports,
+        },
+        place,
+        0,
+    );
+    let mut commands = prelude(common);
+    commands.extend(dev.init.iter().cloned());
+    commands.push("echo 'The dev environment is ready.'".to_owned());
+    commands.push("exec tail -f /dev/null".to_owned());
+    job.commands = shell(common, &commands);
+    job.single_branch = Some(common.single_branch.unwrap_or(false));
+    job
+}
+
+fn node_jobs(
+    spec: &RunSpec,
+    task: &TaskConfiguration,
+    profile: &ProfileParams,
+    place: &Place<'_>,
+) -> Vec<JobSpec> {
+    let common = &task.run;
+    let parts = Parts {
+        common,
+        profile,
+        resources: &common.resources,
+        ports: &task.ports,
+    };
+    let nodes = task.nodes.unwrap_or(1);
+    let commands = user_commands(common, &task.commands);
+    let one = |node| {
+        let mut job = job(
+            spec,
+            &parts,
+            &Place {
+                jobs_per_replica: nodes,
+                in_group: node,
+                ..*place
+            },
+            node,
+        );
+        job.commands.clone_from(&commands);
+        job
+    };
+    (0..nodes).map(one).collect()
+}
+
+/// Job numbers run through the groups in order, so that the first node of the first group is the master.
+fn node_group_jobs(
+    spec: &RunSpec,
+    groups: &[NodeGroup],
+    profile: &ProfileParams,
+    place: &Place<'_>,
+) -> Vec<JobSpec> {
+    let common = spec.configuration.common();
+    let jobs_per_replica = groups.iter().map(|group| group.nodes).sum();
+    let mut jobs = Vec::new();
+    for (group_index, group) in (0..).zip(groups) {
+        let name = group
+            .name
+            .clone()
+            .unwrap_or_else(|| group_index.to_string());
+        let parts = Parts {
+            common,
+            profile,
+            resources: &group.resources,
+            ports: &group.ports,
+        };
+        let commands = user_commands(common, &group.commands);
+        for in_group in 0..group.nodes {
+            let place = Place {
+                jobs_per_replica,
+                group_index,
+                group_name: &name,
+                in_group,
+                ..*place
+            };
+            let mut job = job(spec, &parts, &place, jobs.len() as u32);
+            job.commands.clone_from(&commands);
+            jobs.push(job);
+        }
+    }
+    jobs
 }
 
 /// Where a job stands among its siblings.
@@ -152,22 +200,6 @@ struct Parts<'a> {
     profile: &'a ProfileParams,
     resources: &'a ResourcesSpec,
     ports: &'a [PortMapping],
-}
-
-impl<'a> Parts<'a> {
-    fn of(
-        common: &'a RunCommon,
-        profile: &'a ProfileParams,
-        resources: &'a ResourcesSpec,
-        ports: &'a [PortMapping],
-    ) -> Self {
-        Self {
-            common,
-            profile,
-            resources,
-            ports,
-        }
-    }
 }
 
 fn job(spec: &RunSpec, parts: &Parts<'_>, place: &Place<'_>, job_num: u32) -> JobSpec {
@@ -389,7 +421,12 @@ fn service_job(
         commands = &own.commands;
         resources = &own.resources;
     }
-    let parts = Parts::of(&common, &profile, resources, &[]);
+    let parts = Parts {
+        common: &common,
+        profile: &profile,
+        resources,
+        ports: &[],
+    };
     let mut job = job(spec, &parts, place, 0);
     job.commands = user_commands(&common, commands);
     job.replica_group = match own {

@@ -27,6 +27,7 @@ pub mod ports;
 pub mod profile;
 pub mod profiles_file;
 pub mod range;
+pub mod resolve;
 pub mod resources;
 pub mod run_common;
 pub mod run_spec;

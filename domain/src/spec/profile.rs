@@ -307,10 +307,19 @@ pub struct VastAiOptions {
     pub r#type: VastAiTag,
     #[serde(default)]
     pub offer_order: Option<VastAiOfferOrder>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "reliability")]
     pub min_reliability: Option<f64>,
     #[serde(default)]
     pub min_score: Option<u32>,
+}
+
+fn reliability<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    match Option::<f64>::deserialize(deserializer)? {
+        Some(share) if !(0.0..=1.0).contains(&share) => Err(D::Error::custom(format!(
+            "`{share}` is not a share from 0 to 1"
+        ))),
+        share => Ok(share),
+    }
 }
 
 /// `None` everywhere means "not said here", so that a profile can fill it in.

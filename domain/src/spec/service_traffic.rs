@@ -89,7 +89,7 @@ fn prefix<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error
 
 fn rps<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     let rps = f64::deserialize(deserializer)?;
-    if rps >= 1.0 / 60.0 && rps <= 153_722_867_280_912_930.0 {
+    if (1.0 / 60.0..=153_722_867_280_912_930.0).contains(&rps) {
         return Ok(rps);
     }
     Err(D::Error::custom(format!(

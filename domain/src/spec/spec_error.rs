@@ -14,7 +14,10 @@ pub struct Position {
 
 /// Shown over several lines with a snippet when it comes from a file, in one line when it comes from a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SpecError {
+pub struct SpecError(Box<Parts>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Parts {
     file: Option<String>,
     position: Option<Position>,
     path: String,
@@ -27,7 +30,7 @@ pub struct SpecError {
 impl SpecError {
     pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
         let path = path.into();
-        Self {
+        Self(Box::new(Parts {
             file: None,
             position: None,
             path: if path == "." || path == "?" {
@@ -39,31 +42,31 @@ impl SpecError {
             allowed: Vec::new(),
             hint: None,
             snippet: None,
-        }
+        }))
     }
 
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.0.hint = Some(hint.into());
         self
     }
 
     pub(crate) fn with_advice(mut self, allowed: Vec<String>, hint: Option<String>) -> Self {
-        self.allowed = allowed;
-        self.hint = hint;
+        self.0.allowed = allowed;
+        self.0.hint = hint;
         self
     }
 
     /// Says in which file and, if known, where in `text` it stands.
     pub(crate) fn in_file(mut self, file: &str, text: &str, position: Option<Position>) -> Self {
-        self.file = Some(file.to_owned());
-        self.position = position;
-        self.snippet = position.map(|position| snippet(text, position));
+        self.0.file = Some(file.to_owned());
+        self.0.position = position;
+        self.0.snippet = position.map(|position| snippet(text, position));
         self
     }
 
     pub(crate) fn at(mut self, position: Option<Position>) -> Self {
-        self.position = position;
+        self.0.position = position;
         self
     }
 
@@ -75,31 +78,31 @@ impl SpecError {
     }
 
     pub(crate) fn found_shape(mut self, shape: &str) -> Self {
-        if self.message.starts_with("expected ") && !self.message.contains(", found ") {
-            self.message.push_str(", found ");
-            self.message.push_str(shape);
+        if self.0.message.starts_with("expected ") && !self.0.message.contains(", found ") {
+            self.0.message.push_str(", found ");
+            self.0.message.push_str(shape);
         }
         self
     }
 
     #[must_use]
     pub fn under(mut self, prefix: &str) -> Self {
-        self.path = match (prefix.is_empty(), self.path.is_empty()) {
-            (true, _) => self.path,
+        self.0.path = match (prefix.is_empty(), self.0.path.is_empty()) {
+            (true, _) => self.0.path,
             (false, true) => prefix.to_owned(),
-            (false, false) => format!("{prefix}.{}", self.path),
+            (false, false) => format!("{prefix}.{}", self.0.path),
         };
         self
     }
 
     /// Where in the document, such as `resources.gpu`; empty for the whole of it.
     pub fn path(&self) -> &str {
-        &self.path
+        &self.0.path
     }
 
     /// The path as the list of keys and indexes that 422 bodies carry.
     pub fn path_steps(&self) -> Vec<String> {
-        steps(&self.path)
+        steps(&self.0.path)
             .into_iter()
             .map(|step| match step {
                 Step::Key(key) => key.to_owned(),
@@ -109,34 +112,34 @@ impl SpecError {
     }
 
     pub fn position(&self) -> Option<Position> {
-        self.position
+        self.0.position
     }
 
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     pub fn allowed(&self) -> &[String] {
-        &self.allowed
+        &self.0.allowed
     }
 
     pub fn hint(&self) -> Option<&str> {
-        self.hint.as_deref()
+        self.0.hint.as_deref()
     }
 
     /// For answers that have room for one line only.
     pub fn one_line(&self) -> String {
         let mut line = String::new();
-        if !self.path.is_empty() {
-            line.push_str(&self.path);
+        if !self.0.path.is_empty() {
+            line.push_str(&self.0.path);
             line.push_str(": ");
         }
-        line.push_str(&self.message);
-        if !self.allowed.is_empty() {
+        line.push_str(&self.0.message);
+        if !self.0.allowed.is_empty() {
             line.push_str("; allowed: ");
-            line.push_str(&self.allowed.join(", "));
+            line.push_str(&self.0.allowed.join(", "));
         }
-        if let Some(hint) = &self.hint {
+        if let Some(hint) = &self.0.hint {
             line.push_str("; ");
             line.push_str(hint);
         }
@@ -148,25 +151,25 @@ impl std::error::Error for SpecError {}
 
 impl fmt::Display for SpecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(file) = &self.file else {
+        let Some(file) = &self.0.file else {
             return f.write_str(&self.one_line());
         };
         f.write_str(file)?;
-        if let Some(Position { line, column }) = self.position {
+        if let Some(Position { line, column }) = self.0.position {
             write!(f, ":{line}:{column}")?;
         }
         f.write_str(": ")?;
-        if !self.path.is_empty() {
-            write!(f, "`{}`: ", self.path)?;
+        if !self.0.path.is_empty() {
+            write!(f, "`{}`: ", self.0.path)?;
         }
-        f.write_str(&self.message)?;
-        if let Some(snippet) = &self.snippet {
+        f.write_str(&self.0.message)?;
+        if let Some(snippet) = &self.0.snippet {
             write!(f, "\n{snippet}")?;
         }
-        if !self.allowed.is_empty() {
-            write!(f, "\n  = allowed: {}", wrapped(&self.allowed))?;
+        if !self.0.allowed.is_empty() {
+            write!(f, "\n  = allowed: {}", wrapped(&self.0.allowed))?;
         }
-        if let Some(hint) = &self.hint {
+        if let Some(hint) = &self.0.hint {
             write!(f, "\n  = hint: {hint}")?;
         }
         Ok(())

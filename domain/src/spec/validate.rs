@@ -106,7 +106,7 @@ fn image_sources(run: &RunCommon) -> Checked {
             one,
             format!("`{one}` and `{other}` cannot be used together"),
         )
-        .with_hint(format!("remove one of them"))
+        .with_hint("remove one of them")
     };
     if run.image.is_some() && run.python.is_some() {
         return Err(conflict("python", "image")

@@ -3,6 +3,7 @@
 mod broken;
 mod expansion;
 mod good;
+mod references;
 mod requests;
 mod round_trip;
 mod updates;
