@@ -7,4 +7,6 @@
 
 pub mod agent;
 pub mod agent_job;
+pub mod client;
 pub mod frames;
+pub mod http;
