@@ -2,9 +2,10 @@
 
 use super::configuration::RunConfiguration;
 use super::fleet::FleetSpec;
+use super::gpu::GpuVendor;
 use super::gpu_names::common_vendor;
 use super::profile::ProfileParams;
-use super::resources::{GpuVendor, ResourcesSpec};
+use super::resources::ResourcesSpec;
 use super::run_spec::{RunRepoData, RunSpec};
 
 /// `key` is the public key of the caller, used when the spec brings none.

@@ -4,6 +4,7 @@ use super::configuration::RunConfiguration;
 use super::dev_environment::DevEnvironmentConfiguration;
 use super::duration::OffableDuration;
 use super::effective::infer_vendor;
+use super::expand_service::{service_groups, service_job};
 use super::interpolate::{Reference, Stage, interpolate};
 use super::job_spec::{AppSpec, JobSpec, Requirements, repo_dir};
 use super::mounts::MountPoint;
@@ -12,9 +13,6 @@ use super::profile::{ProfileParams, SpotPolicy};
 use super::resources::{CpuArch, ResourcesSpec};
 use super::run_common::RunCommon;
 use super::run_spec::RunSpec;
-use super::service::{ReplicaGroup, ServiceConfiguration};
-use super::service_model::ServiceModel;
-use super::service_traffic::{HttpHeader, HttpMethod, HttpTag, ProbeSpec};
 use super::shell_script;
 use super::shorthand::OneOrMany;
 use super::task::{NodeGroup, TaskConfiguration};
@@ -185,24 +183,24 @@ fn node_group_jobs(
 
 /// Where a job stands among its siblings.
 #[derive(Clone, Copy)]
-struct Place<'a> {
-    run_name: &'a str,
-    replica: u32,
-    jobs_per_replica: u32,
-    group_index: u32,
-    group_name: &'a str,
-    in_group: u32,
+pub(super) struct Place<'a> {
+    pub(super) run_name: &'a str,
+    pub(super) replica: u32,
+    pub(super) jobs_per_replica: u32,
+    pub(super) group_index: u32,
+    pub(super) group_name: &'a str,
+    pub(super) in_group: u32,
 }
 
 /// What differs between the groups of one run.
-struct Parts<'a> {
-    common: &'a RunCommon,
-    profile: &'a ProfileParams,
-    resources: &'a ResourcesSpec,
-    ports: &'a [PortMapping],
+pub(super) struct Parts<'a> {
+    pub(super) common: &'a RunCommon,
+    pub(super) profile: &'a ProfileParams,
+    pub(super) resources: &'a ResourcesSpec,
+    pub(super) ports: &'a [PortMapping],
 }
 
-fn job(spec: &RunSpec, parts: &Parts<'_>, place: &Place<'_>, job_num: u32) -> JobSpec {
+pub(super) fn job(spec: &RunSpec, parts: &Parts<'_>, place: &Place<'_>, job_num: u32) -> JobSpec {
     let Parts {
         common, profile, ..
     } = parts;
@@ -344,7 +342,7 @@ fn prelude(common: &RunCommon) -> Vec<String> {
 }
 
 /// Empty when the image's own command is to be run.
-fn user_commands(common: &RunCommon, commands: &[String]) -> Vec<String> {
+pub(super) fn user_commands(common: &RunCommon, commands: &[String]) -> Vec<String> {
     if let Some(entrypoint) = &common.entrypoint {
         let mut argv = shell_words::split(entrypoint).unwrap_or_default();
         argv.extend(commands.iter().cloned());
@@ -373,101 +371,4 @@ fn shell(common: &RunCommon, commands: &[String]) -> Vec<String> {
         "-c".to_owned(),
         shell_script::join(commands),
     ]
-}
-
-/// A replica group, or the service itself as its only one.
-struct ServiceGroup<'a> {
-    min: u32,
-    group: Option<&'a ReplicaGroup>,
-}
-
-fn service_groups(service: &ServiceConfiguration) -> Vec<ServiceGroup<'_>> {
-    match &service.groups {
-        Some(groups) => groups
-            .iter()
-            .map(|group| ServiceGroup {
-                min: group.replicas.min.unwrap_or(0),
-                group: Some(group),
-            })
-            .collect(),
-        None => {
-            let min = service.replicas.map_or(1, |range| range.min.unwrap_or(0));
-            vec![ServiceGroup { min, group: None }]
-        }
-    }
-}
-
-fn service_job(
-    spec: &RunSpec,
-    service: &ServiceConfiguration,
-    profile: &ProfileParams,
-    place: &Place<'_>,
-    group: usize,
-) -> Option<JobSpec> {
-    let groups = service_groups(service);
-    let own = groups.get(group)?.group;
-    let mut common = service.run.clone();
-    let mut profile = profile.clone();
-    let mut commands = &service.commands;
-    let mut resources = &service.run.resources;
-    if let Some(own) = own {
-        common.image = own.image.clone().or(common.image);
-        common.python = own.python.clone().or(common.python);
-        common.nvcc = own.nvcc.or(common.nvcc);
-        common.docker = own.docker.or(common.docker);
-        common.privileged = own.privileged.unwrap_or(common.privileged);
-        profile.spot_policy = own.spot_policy.or(profile.spot_policy);
-        profile.reservation = own.reservation.clone().or(profile.reservation);
-        commands = &own.commands;
-        resources = &own.resources;
-    }
-    let parts = Parts {
-        common: &common,
-        profile: &profile,
-        resources,
-        ports: &[],
-    };
-    let mut job = job(spec, &parts, place, 0);
-    job.commands = user_commands(&common, commands);
-    job.replica_group = match own {
-        Some(own) => own.name.clone().unwrap_or_else(|| group.to_string()),
-        None => "0".to_owned(),
-    };
-    job.service_port = Some(service.port.0.container_port);
-    let routed = groups
-        .iter()
-        .any(|group| group.group.is_some_and(|group| group.router.is_some()));
-    let is_router = own.is_some_and(|own| own.router.is_some());
-    job.probes = probes(service, !routed || is_router);
-    Some(job)
-}
-
-/// A chat model is asked a short question unless other probes, or none, are wanted.
-fn probes(service: &ServiceConfiguration, automatic: bool) -> Vec<ProbeSpec> {
-    match (&service.probes, &service.model) {
-        (Some(probes), _) => probes.iter().map(ProbeSpec::from).collect(),
-        (None, Some(ServiceModel::Openai { name, prefix, .. })) if automatic => {
-            let body = serde_json::json!({
-                "model": name,
-                "messages": [{"role": "user", "content": "hi"}],
-                "max_tokens": 1,
-            });
-            let header = HttpHeader {
-                name: "Content-Type".to_owned(),
-                value: "application/json".to_owned(),
-            };
-            vec![ProbeSpec {
-                r#type: HttpTag,
-                url: format!("{}/chat/completions", prefix.trim_end_matches('/')),
-                method: HttpMethod::Post,
-                headers: vec![header],
-                body: Some(body.to_string()),
-                timeout: 30,
-                interval: 15,
-                ready_after: 1,
-                until_ready: false,
-            }]
-        }
-        _ => Vec::new(),
-    }
 }

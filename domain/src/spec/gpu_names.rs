@@ -1,6 +1,6 @@
 //! Which vendor a GPU name belongs to, so that `gpu: H100` finds NVIDIA machines without being told.
 
-use super::resources::GpuVendor;
+use super::gpu::GpuVendor;
 
 const NVIDIA: [&str; 46] = [
     "A2",

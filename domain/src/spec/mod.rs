@@ -12,9 +12,11 @@ pub mod duration;
 pub mod effective;
 pub mod env;
 pub mod expand;
+mod expand_service;
 pub(crate) mod flat;
 pub mod fleet;
 pub mod gateway;
+pub mod gpu;
 pub mod gpu_names;
 pub mod interpolate;
 pub mod job_spec;
@@ -42,6 +44,7 @@ pub mod unix_user;
 pub mod validate;
 pub mod validate_infra;
 pub(crate) mod validate_service;
+pub(crate) mod validate_task;
 pub mod volume;
 pub(crate) mod wording;
 
@@ -62,6 +65,7 @@ pub use fleet::{
     SshHostParams, SshKey, SshParams, SshProxyParams,
 };
 pub use gateway::{Certificate, GatewayConfiguration, GatewaySpec, LoadBalancer};
+pub use gpu::{ComputeCapability, GpuSpec, GpuVendor};
 pub use job_spec::{AppSpec, JobSpec, JobSshKey, Requirements};
 pub use memory::Memory;
 pub use mounts::{FilePathMapping, MountPoint, RepoExistsAction, RepoSpec};
@@ -74,9 +78,7 @@ pub use profile::{
 };
 pub use profiles_file::ProfilesFile;
 pub use range::Range;
-pub use resources::{
-    ComputeCapability, CpuArch, CpuSpec, DiskSpec, GpuSpec, GpuVendor, ResourcesSpec,
-};
+pub use resources::{CpuArch, CpuSpec, DiskSpec, ResourcesSpec};
 pub use run_common::{PythonVersion, RegistryAuth, RunCommon};
 pub use run_spec::{FileArchiveMapping, RunRepoData, RunSpec};
 pub use service::{

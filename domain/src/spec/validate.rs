@@ -6,14 +6,16 @@ use std::collections::BTreeSet;
 
 use super::configuration::{AnyConfiguration, RunConfiguration};
 use super::dev_environment::DevEnvironmentConfiguration;
+use super::fleet::FleetSpec;
+use super::gpu::GpuVendor;
 use super::interpolate::{Reference, references};
 use super::mounts::MountPoint;
 use super::ports::PortMapping;
-use super::resources::{CpuArch, GpuVendor, ResourcesSpec};
+use super::resources::{CpuArch, ResourcesSpec};
 use super::run_common::RunCommon;
+use super::run_spec::RunSpec;
 use super::spec_error::SpecError;
-use super::task::{MOST_NODES, NodeGroup, TaskConfiguration};
-use super::{validate_infra, validate_service};
+use super::{validate_infra, validate_service, validate_task};
 
 pub type Checked = Result<(), SpecError>;
 
@@ -29,12 +31,40 @@ pub fn configuration(configuration: &AnyConfiguration) -> Checked {
     }
 }
 
+/// What the server checks before it plans or stores.
+pub fn run_spec(spec: &RunSpec) -> Checked {
+    if spec.repo_id.is_some() != spec.repo_data.is_some() {
+        let missing = if spec.repo_id.is_some() {
+            "repo_data"
+        } else {
+            "repo_id"
+        };
+        return refuse(
+            missing,
+            "`repo_id` and `repo_data` are given together or not at all",
+        );
+    }
+    run(&spec.configuration).map_err(|error| error.under("configuration"))
+}
+
+/// As [`run_spec`]. The keys of the hosts must be there: the client puts them in.
+pub fn fleet_spec(spec: &FleetSpec) -> Checked {
+    let fleet = &spec.configuration;
+    let keys = fleet
+        .ssh_config
+        .as_ref()
+        .map_or(Ok(()), validate_infra::ssh_credentials);
+    validate_infra::fleet(fleet)
+        .and(keys)
+        .map_err(|error| error.under("configuration"))
+}
+
 pub fn run(configuration: &RunConfiguration) -> Checked {
     common(configuration.common())?;
     profile(configuration)?;
     match configuration {
         RunConfiguration::DevEnvironment(configuration) => dev_environment(configuration),
-        RunConfiguration::Task(configuration) => task(configuration),
+        RunConfiguration::Task(configuration) => validate_task::task(configuration),
         RunConfiguration::Service(configuration) => validate_service::service(configuration),
     }
 }
@@ -243,69 +273,6 @@ fn dev_environment(configuration: &DevEnvironmentConfiguration) -> Checked {
     }
     ports("ports", &configuration.ports)?;
     commands("init", &configuration.init, |_| false)
-}
-
-fn task(configuration: &TaskConfiguration) -> Checked {
-    if let Some(groups) = &configuration.groups {
-        return node_groups(configuration, groups);
-    }
-    if configuration.commands.is_empty() && configuration.run.image.is_none() {
-        let error = SpecError::new(
-            "commands",
-            "a task needs `commands`, or an `image` that brings its own",
-        );
-        return Err(error.with_hint("add `commands:` with one line per command, each after `- `"));
-    }
-    ports("ports", &configuration.ports)?;
-    commands("commands", &configuration.commands, |_| false)
-}
-
-fn node_groups(configuration: &TaskConfiguration, groups: &[NodeGroup]) -> Checked {
-    let beside = [
-        ("nodes", configuration.nodes.is_some()),
-        ("commands", !configuration.commands.is_empty()),
-        ("ports", !configuration.ports.is_empty()),
-        ("entrypoint", configuration.run.entrypoint.is_some()),
-    ];
-    if let Some((key, _)) = beside.into_iter().find(|(_, given)| *given) {
-        return Err(
-            SpecError::new(key, format!("`{key}` cannot stand beside `groups`"))
-                .with_hint("put it into each group"),
-        );
-    }
-    let total: i64 = groups.iter().map(|group| i64::from(group.nodes)).sum();
-    if total > MOST_NODES {
-        return refuse(
-            "groups",
-            format!("{total} nodes are more than a task can have ({MOST_NODES})"),
-        );
-    }
-    unique_names(groups.iter().map(|group| group.name.as_deref()))?;
-    for (index, group) in groups.iter().enumerate() {
-        let path = format!("groups[{index}]");
-        if group.commands.is_empty() && configuration.run.image.is_none() {
-            return refuse(
-                path,
-                "each group needs `commands`, or the task an `image` that brings its own",
-            );
-        }
-        ports(&format!("{path}.ports"), &group.ports)?;
-        let docker = configuration.run.docker == Some(true);
-        resources(
-            &format!("{path}.resources"),
-            &group.resources,
-            configuration.run.image.is_some(),
-            docker,
-        )?;
-        let exists = |reference: &Reference| match reference {
-            Reference::NodeAddress { group, node } => groups
-                .get(*group)
-                .is_some_and(|group| *node < group.nodes as usize),
-            _ => false,
-        };
-        commands(&format!("{path}.commands"), &group.commands, exists)?;
-    }
-    Ok(())
 }
 
 /// A group without a name is called by its index.

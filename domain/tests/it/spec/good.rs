@@ -394,3 +394,25 @@ fn profiles() {
         parse_profiles("profiles.yml", "profiles:\n  - name: a\n  - name: a\n").unwrap_err();
     assert_eq!(twice.position().map(|position| position.line), Some(3));
 }
+
+const COMPLETE: [&str; 7] = [
+    include_str!("everything.dstack.yml"),
+    "type: task\nimage: x\ngroups:\n  - {name: head, nodes: 1, commands: [a], ports: [80], resources: {gpu: 8}}\n  - {nodes: 4, commands: [b]}\n",
+    "type: dev-environment\nide: windsurf\nversion: 1.2@abc\ninit: [a]\nports: [8888]\ninactivity_duration: 2h\n",
+    "type: service\nport: 8000:80\nimage: x\ngateway: false\nstrip_prefix: false\nmodel: {type: chat, name: m, format: tgi, eos_token: e}\nhttps: auto\nauth: false\nreplicas: 1..4\nscaling: {metric: rps, target: 0.5, window: 5m, scale_up_delay: 1m, scale_down_delay: 2m}\nrate_limits:\n  - {prefix: /api, rps: 0.5, burst: 3, key: {type: header, header: X-Key}}\n  - {rps: 4}\nprobes:\n  - {type: http, url: /h, method: post, headers: [{name: A, value: b}], body: x, timeout: 5s, interval: 1m, ready_after: 2, until_ready: true}\n",
+    "type: fleet\nname: lab\nplacement: cluster\nblocks: auto\nenv: {A: 1}\nssh_config:\n  user: u\n  port: 2222\n  identity_file: k\n  proxy_jump: {hostname: j, user: u, identity_file: k, port: 1}\n  network: 10.0.0.0/16\n  hosts: [a, {hostname: b, user: v, port: 3, identity_file: l, blocks: 2, proxy_jump: {hostname: i, user: u, identity_file: k}}]\n",
+    "type: fleet\nnodes: {min: 1, target: 2, max: 3}\nreservation: r\nresources: {gpu: H100:8}\nbackends: [aws]\nregions: [a]\navailability_zones: [b]\ninstance_types: [c]\nspot_policy: auto\nretry: {duration: 1h}\nmax_price: 3\nidle_duration: off\ntags: {a: b}\n",
+    "type: gateway\nname: gw\nbackend: gcp\nregion: r\ninstance_type: i\ndomain: '*.${{ run.project_name }}.example.com'\npublic_ip: false\nload_balancer: {type: alb}\ncertificate: {type: gcp-cm, name: c}\nreplicas: 3\ntags: {a: b}\n",
+];
+
+#[test]
+fn what_yaml_says_a_request_carries() {
+    for text in COMPLETE {
+        let from_yaml = read(text);
+        let on_the_wire = serde_json::to_string(&from_yaml).unwrap();
+        let from_json: AnyConfiguration = dstack_domain::spec::parse_json(on_the_wire.as_bytes())
+            .unwrap_or_else(|error| panic!("{error}\n{on_the_wire}"));
+        assert_eq!(from_json, from_yaml, "{on_the_wire}");
+        dstack_domain::spec::validate::configuration(&from_json).unwrap();
+    }
+}
