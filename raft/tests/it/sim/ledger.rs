@@ -36,27 +36,44 @@ impl Ledger {
     /// S1: a vote is given once per term, whatever crashes in between.
     pub fn granted(&mut self, voter: u64, term: u64, candidate: u64) {
         let first = *self.grants.entry((voter, term)).or_insert(candidate);
-        assert_eq!(first, candidate, "replica {voter} voted twice in term {term}");
+        assert_eq!(
+            first, candidate,
+            "replica {voter} voted twice in term {term}"
+        );
     }
 
     /// Terms never go back, not over restarts either.
     pub fn shows_term(&mut self, node: u64, term: u64) {
         let highest = self.terms.entry(node).or_insert(0);
-        assert!(*highest <= term, "replica {node} went back from term {highest} to {term}");
+        assert!(
+            *highest <= term,
+            "replica {node} went back from term {highest} to {term}"
+        );
         *highest = term;
     }
 
     /// State machine safety: whoever applies an index, ever, applies the same.
     pub fn applies(&mut self, entry: &Committed) {
         let what = (entry.term, entry.payload.clone());
-        let first = self.applied.entry(entry.index).or_insert_with(|| what.clone());
-        assert_eq!(*first, what, "two things were applied at index {}", entry.index);
+        let first = self
+            .applied
+            .entry(entry.index)
+            .or_insert_with(|| what.clone());
+        assert_eq!(
+            *first, what,
+            "two things were applied at index {}",
+            entry.index
+        );
     }
 
     /// An acknowledged write is the one that was applied at its index.
     pub fn acknowledges(&mut self, index: u64, payload: &Bytes) {
         let applied = self.applied.get(&index).map(|(_, payload)| payload);
-        assert_eq!(applied, Some(payload), "index {index} was acknowledged for something else");
+        assert_eq!(
+            applied,
+            Some(payload),
+            "index {index} was acknowledged for something else"
+        );
         self.acknowledged.insert(index, payload.clone());
     }
 }
@@ -72,7 +89,11 @@ impl Machine for Watched {
         self.echo.load(rows, applied)
     }
 
-    fn apply(&mut self, batch: &[Committed], rows: &dyn Rows) -> Result<Vec<Applied>, MachineError> {
+    fn apply(
+        &mut self,
+        batch: &[Committed],
+        rows: &dyn Rows,
+    ) -> Result<Vec<Applied>, MachineError> {
         for entry in batch {
             self.ledger.lock().applies(entry);
         }

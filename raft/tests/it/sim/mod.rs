@@ -17,13 +17,21 @@ const SEEDS_PER_TEST: u64 = 50;
 
 fn run(seed: u64, mode: SyncMode) {
     dstack_raft::testing::seed_this_thread(seed);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
     runtime.block_on(World::new(seed, mode).live());
 }
 
 /// Runs the seeds from `first` on, and says which one failed.
 fn run_from(first: u64) {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let number = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse::<u64>().ok())
+    };
     let seeds = match number("SIM_SEED") {
         Some(seed) => seed..seed + 1,
         None => first..first + number("SIM_SEEDS").unwrap_or(SEEDS_PER_TEST),
@@ -61,7 +69,11 @@ fn no_promise_is_broken_4() {
 #[test]
 fn a_log_that_lies_about_its_syncs_is_caught() {
     std::panic::set_hook(Box::new(|_| {}));
-    let caught = (1..=60).find(|seed| std::panic::catch_unwind(|| run(*seed, SyncMode::Lying)).is_err());
+    let caught =
+        (1..=60).find(|seed| std::panic::catch_unwind(|| run(*seed, SyncMode::Lying)).is_err());
     let _ = std::panic::take_hook();
-    assert!(caught.is_some(), "60 histories with a lying disk, and nothing was noticed");
+    assert!(
+        caught.is_some(),
+        "60 histories with a lying disk, and nothing was noticed"
+    );
 }

@@ -11,12 +11,12 @@ use futures::stream::BoxStream;
 use openraft::OptionalSend;
 use openraft::errors::{NetworkError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{
-    Backoff, NetAppend, NetBackoff, NetSnapshot, NetStreamAppend, NetTransferLeader, NetVote, RPCOption,
-    RaftNetworkFactory, stream_append_sequential,
+    Backoff, NetAppend, NetBackoff, NetSnapshot, NetStreamAppend, NetTransferLeader, NetVote,
+    RPCOption, RaftNetworkFactory, stream_append_sequential,
 };
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
-    TransferLeaderResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult,
+    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use parking_lot::Mutex;
 use rand::{Rng, SeedableRng};
@@ -51,11 +51,17 @@ impl Net {
             loss: 0,
             slowest: Duration::from_millis(5),
         };
-        Net { weather: Arc::new(Mutex::new(weather)), ledger }
+        Net {
+            weather: Arc::new(Mutex::new(weather)),
+            ledger,
+        }
     }
 
     pub fn from(&self, node: u64) -> Factory {
-        Factory { net: self.clone(), from: node }
+        Factory {
+            net: self.clone(),
+            from: node,
+        }
     }
 
     /// One message on its way. False: it never arrives.
@@ -85,7 +91,11 @@ impl RaftNetworkFactory<TypeConfig> for Factory {
     type Network = Link;
 
     async fn new_client(&mut self, target: u64, _: &Member) -> Link {
-        Link { net: self.net.clone(), from: self.from, to: target }
+        Link {
+            net: self.net.clone(),
+            from: self.from,
+            to: target,
+        }
     }
 }
 
@@ -131,7 +141,11 @@ impl Link {
     ) -> Result<VoteResponse<TypeConfig>, RpcError> {
         let (ledger, voter, wanted) = (self.net.ledger.clone(), self.to, rpc.vote.leader_id);
         self.ask(limit, |raft| async move {
-            let reply = if pre { raft.pre_vote(rpc).await } else { raft.vote(rpc).await };
+            let reply = if pre {
+                raft.pre_vote(rpc).await
+            } else {
+                raft.vote(rpc).await
+            };
             let reply = reply.ok()?;
             // Written down where the vote is given: the answer may never arrive, the vote counts all the same.
             if reply.vote_granted && !pre {
@@ -158,7 +172,10 @@ impl NetVote<TypeConfig> for Link {
     ) -> Result<VoteResponse<TypeConfig>, RpcError> {
         // A candidate has voted for itself before it asks.
         let own = rpc.vote.leader_id;
-        self.net.ledger.lock().granted(own.voted_for, own.term, own.voted_for);
+        self.net
+            .ledger
+            .lock()
+            .granted(own.voted_for, own.term, own.voted_for);
         self.ask_vote(rpc, option.soft_ttl(), false).await
     }
 
@@ -177,9 +194,18 @@ impl NetAppend<TypeConfig> for Link {
         rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RpcError> {
-        self.net.ledger.lock().leads(rpc.vote.leader_id.term, rpc.vote.leader_id.voted_for);
-        self.net.ledger.lock().shows_term(self.from, rpc.vote.leader_id.term);
-        self.ask(option.soft_ttl(), |raft| async move { raft.append_entries(rpc).await.ok() }).await
+        self.net
+            .ledger
+            .lock()
+            .leads(rpc.vote.leader_id.term, rpc.vote.leader_id.voted_for);
+        self.net
+            .ledger
+            .lock()
+            .shows_term(self.from, rpc.vote.leader_id.term);
+        self.ask(option.soft_ttl(), |raft| async move {
+            raft.append_entries(rpc).await.ok()
+        })
+        .await
     }
 }
 
@@ -188,7 +214,10 @@ impl NetStreamAppend<TypeConfig> for Link {
         &'s mut self,
         input: S,
         option: RPCOption,
-    ) -> BoxFuture<'s, Result<BoxStream<'s, Result<StreamAppendResult<TypeConfig>, RpcError>>, RpcError>>
+    ) -> BoxFuture<
+        's,
+        Result<BoxStream<'s, Result<StreamAppendResult<TypeConfig>, RpcError>>, RpcError>,
+    >
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
     {
@@ -202,7 +231,10 @@ impl NetTransferLeader<TypeConfig> for Link {
         req: TransferLeaderRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<TypeConfig>, RpcError> {
-        self.ask(option.soft_ttl(), |raft| async move { raft.handle_transfer_leader(req).await.ok() }).await
+        self.ask(option.soft_ttl(), |raft| async move {
+            raft.handle_transfer_leader(req).await.ok()
+        })
+        .await
     }
 }
 

@@ -20,15 +20,14 @@ use super::ledger::{Ledger, Shared, Watched};
 use super::net::Net;
 
 const NODES: u64 = 3;
-const CLIENTS: u64 = 3;
-const BLOWS: u32 = 14;
+const CLIENTS: u64 = 2;
+const BLOWS: u32 = 10;
 /// How long after the last blow the cluster may take to be whole again, in simulated time.
 const HEALING: Duration = Duration::from_secs(30);
 
 struct Node {
     raft: Raft,
     echo: Echo,
-    log: Arc<TwinLog>,
     syncer: tokio::task::JoinHandle<()>,
 }
 
@@ -47,7 +46,12 @@ pub struct World {
 
 fn config() -> Config {
     // The settings of a replica, except that snapshots come often enough to matter here.
-    let rules = SnapshotRules { every: 60, keep: 10, lag: 70, purge_batch: 1 };
+    let rules = SnapshotRules {
+        every: 40,
+        keep: 5,
+        lag: 50,
+        purge_batch: 1,
+    };
     Config {
         heartbeat_interval: 100,
         election_timeout_min: 300,
@@ -113,19 +117,24 @@ impl World {
         let log = Arc::new(TwinLog::open(disk, self.mode).unwrap());
         let state = Arc::new(TwinState::open(disk).unwrap());
         let echo = Echo::new();
-        let machine = Watched { echo: echo.clone(), ledger: self.ledger.clone() };
+        let machine = Watched {
+            echo: echo.clone(),
+            ledger: self.ledger.clone(),
+        };
         let store = MachineStore::open(state, Box::new(machine)).unwrap();
         let syncer = tokio::spawn(sync_now_and_then(log.clone(), self.random.random()));
         let config = Arc::new(config().validate().unwrap());
-        let raft = Raft::new(id, config, self.net.from(id), LogStore::new(log.clone()), store).await;
+        let raft = Raft::new(id, config, self.net.from(id), LogStore::new(log), store).await;
         let raft = raft.unwrap_or_else(|e| panic!("replica {id} does not come up again: {e}"));
         self.net.weather.lock().nodes.insert(id, raft.clone());
-        self.nodes.insert(id, Node { raft, echo, log, syncer });
+        self.nodes.insert(id, Node { raft, echo, syncer });
     }
 
     /// The power goes at `id`, or only its process.
     async fn crash(&mut self, id: u64, power: bool) {
-        let Some(node) = self.nodes.remove(&id) else { return };
+        let Some(node) = self.nodes.remove(&id) else {
+            return;
+        };
         self.net.weather.lock().nodes.remove(&id);
         node.syncer.abort();
         if power {
@@ -190,7 +199,11 @@ impl World {
         if all {
             others.pop_first();
         }
-        self.net.weather.lock().cut.extend(others.into_iter().map(|other| (mute, other)));
+        self.net
+            .weather
+            .lock()
+            .cut
+            .extend(others.into_iter().map(|other| (mute, other)));
     }
 
     async fn heal(&mut self) {
@@ -211,7 +224,11 @@ impl World {
     fn check(&self) {
         for (id, node) in &self.nodes {
             let metrics = node.raft.metrics().borrow_watched().clone();
-            assert!(metrics.running_state.is_ok(), "replica {id} stopped: {:?}", metrics.running_state);
+            assert!(
+                metrics.running_state.is_ok(),
+                "replica {id} stopped: {:?}",
+                metrics.running_state
+            );
             if metrics.state == ServerState::Leader {
                 self.ledger.lock().leads(metrics.current_term, *id);
             }
@@ -228,30 +245,53 @@ impl World {
             }
         };
         let ok = tokio::time::timeout(HEALING, served).await.is_ok();
-        assert!(ok, "nobody was served for {HEALING:?} after everything had healed (seed {})", self.seed);
+        assert!(
+            ok,
+            "nobody was served for {HEALING:?} after everything had healed (seed {})",
+            self.seed
+        );
     }
 
     /// All replicas come to the same state, and every acknowledged write is in it.
     async fn same_everywhere(&self) {
-        let last = self.ledger.lock().acknowledged.last_key_value().map_or(0, |(index, _)| *index);
+        let last = self
+            .ledger
+            .lock()
+            .acknowledged
+            .last_key_value()
+            .map_or(0, |(index, _)| *index);
         let level = async {
             loop {
                 let at: Vec<_> = self.nodes.values().map(|node| node.echo.memory()).collect();
-                if at.iter().all(|m| m.applied >= last && m.applied == at[0].applied) {
+                if at
+                    .iter()
+                    .all(|m| m.applied >= last && m.applied == at[0].applied)
+                {
                     return at;
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        let memories = tokio::time::timeout(HEALING, level).await.expect("replicas do not draw level");
+        let memories = tokio::time::timeout(HEALING, level)
+            .await
+            .expect("replicas do not draw level");
         for memory in &memories {
-            assert_eq!((memory.hash, &memory.map), (memories[0].hash, &memories[0].map));
+            assert_eq!(
+                (memory.hash, &memory.map),
+                (memories[0].hash, &memories[0].map)
+            );
         }
         let ledger = self.ledger.lock();
-        assert!(!ledger.acknowledged.is_empty(), "nothing was acknowledged: the history shows nothing");
+        assert!(
+            !ledger.acknowledged.is_empty(),
+            "nothing was acknowledged: the history shows nothing"
+        );
         for (index, payload) in &ledger.acknowledged {
             let key = payload.slice(..payload.len() - 2);
-            assert!(memories[0].map.contains_key(&key), "the write acknowledged at {index} is lost");
+            assert!(
+                memories[0].map.contains_key(&key),
+                "the write acknowledged at {index} is lost"
+            );
         }
     }
 
@@ -262,7 +302,7 @@ impl World {
         let mut random = ChaCha8Rng::seed_from_u64(self.seed ^ (n + 1) << 32);
         async move {
             while !stop.load(Ordering::Relaxed) {
-                let pause = random.random_range(5..60);
+                let pause = random.random_range(10..80);
                 tokio::time::sleep(Duration::from_millis(pause)).await;
                 let id = random.random_range(1..=NODES);
                 let raft = net.weather.lock().nodes.get(&id).cloned();
@@ -271,7 +311,14 @@ impl World {
                 let write = raft.client_write(Payload(payload.clone()));
                 // Whatever else comes back, the write may be there or not.
                 if let Ok(Ok(done)) = tokio::time::timeout(Duration::from_secs(3), write).await {
-                    assert_eq!(done.data, format!("k{}=v@{}", &String::from_utf8_lossy(&payload[1..payload.len() - 2]), done.log_id.index));
+                    assert_eq!(
+                        done.data,
+                        format!(
+                            "k{}=v@{}",
+                            &String::from_utf8_lossy(&payload[1..payload.len() - 2]),
+                            done.log_id.index
+                        )
+                    );
                     ledger.lock().acknowledges(done.log_id.index, &payload);
                     acknowledged.fetch_add(1, Ordering::Relaxed);
                 }
@@ -285,7 +332,7 @@ async fn sync_now_and_then(log: Arc<TwinLog>, seed: u64) {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     loop {
         let slow = random.random_range(0..20) == 0;
-        let pause = random.random_range(200..if slow { 60_000 } else { 4_000 });
+        let pause = random.random_range(1_000..if slow { 60_000 } else { 10_000 });
         tokio::time::sleep(Duration::from_micros(pause)).await;
         log.complete();
     }
