@@ -6,6 +6,7 @@ use crate::bulk::Bulk;
 use crate::cluster::Cluster;
 use crate::door::Door;
 use crate::logs::LogStore;
+use crate::membership::Membership;
 use crate::sealing::Sealer;
 use crate::settings::HttpSettings;
 use crate::view::Views;
@@ -19,5 +20,6 @@ pub struct Context {
     pub logs: Arc<LogStore>,
     pub bulk: Arc<Bulk>,
     pub cluster: Cluster,
+    pub membership: Membership,
     pub settings: Arc<HttpSettings>,
 }

@@ -36,7 +36,7 @@ pub fn uuid() -> Uuid {
     uuid::Builder::from_random_bytes(bytes).into_uuid()
 }
 
-/// A seed for the identifiers that `decide` hands out.
+/// A number for whoever derives more from it, such as a generated name.
 pub fn seed() -> u64 {
     let (high, low) = uuid().as_u64_pair();
     high ^ low

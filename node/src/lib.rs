@@ -4,7 +4,9 @@
 //! [`machine`] and shown by a [`view`]. The leader's [`reconcile`] loop asks `domain` what the world still lacks
 //! and hands the answer to the hands. If a file here gets clever, the cleverness belongs in `domain`.
 
+mod act;
 pub mod args;
+pub mod bulk;
 pub mod cluster;
 pub mod context;
 pub mod credentials;
@@ -12,13 +14,19 @@ pub mod door;
 pub mod env;
 pub mod failure;
 pub mod first_start;
+pub mod hands;
 pub mod hash_watch;
+pub mod hosts;
+pub mod http;
 pub mod limits;
 pub mod listen;
+pub mod liveness;
 pub mod logs;
 pub mod machine;
 pub mod membership;
 pub mod mesh;
+#[cfg(test)]
+mod mesh_fake;
 pub mod reconcile;
 pub mod replica;
 pub mod sealing;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dstack_domain::command::Command;
-use dstack_domain::decide::{IdSource, decide};
+use dstack_domain::decide::decide;
 use dstack_domain::facts::Facts;
 use dstack_domain::step::{Action, Decision, Step};
 use dstack_raft::{Handle, Leadership};
@@ -76,7 +76,6 @@ impl Reconciler {
     /// Passes, until the term is over.
     async fn lead(&self, term: u64, since: Timestamp) {
         let mut changed = self.views.changed();
-        let mut ids = IdSource::seeded(env::seed());
         let (mut busy, mut refused) = (0_u32, 0_u32);
         loop {
             changed.mark_unchanged();
@@ -88,13 +87,7 @@ impl Reconciler {
                 drained: self.hands.drained(),
                 leader_since: since,
             };
-            let decision = match think(view, facts, ids).await {
-                Ok((decision, rest)) => {
-                    ids = rest;
-                    decision
-                }
-                Err(()) => return,
-            };
+            let Some(decision) = think(view, facts).await else { return };
             let next = decision.next;
             match self.carry_out(term, decision, refused > 0).await {
                 Pass::Deposed => return,
@@ -186,12 +179,9 @@ impl Reconciler {
 }
 
 /// Deciding may take milliseconds of pure computing; the runtime's own threads must not wait for it.
-async fn think(view: Arc<View>, facts: Facts, mut ids: IdSource) -> Result<(Decision, IdSource), ()> {
-    let thought = tokio::task::spawn_blocking(move || {
-        let decision = decide(&view.state, &facts, env::now(), &mut ids);
-        (decision, ids)
-    });
-    thought.await.map_err(|error| events::LoopBroken { why: &error }.emit())
+async fn think(view: Arc<View>, facts: Facts) -> Option<Decision> {
+    let thought = tokio::task::spawn_blocking(move || decide(&view.state, &facts, env::now()));
+    thought.await.map_err(|error| events::LoopBroken { why: &error }.emit()).ok()
 }
 
 /// The term of the next established leadership of this replica; none when the core is gone.

@@ -16,12 +16,13 @@ use crate::credentials::{self, DirLock};
 use crate::door::Door;
 use crate::failure::{Failure, Kind};
 use crate::first_start;
-use crate::hands::Hands;
+use crate::hands::{Deps, Hands};
 use crate::hash_watch;
 use crate::http;
 use crate::limits;
 use crate::listen::{self, Closing};
 use crate::machine::{ControlPlane, Hashes};
+use crate::membership::Membership;
 use crate::reconcile::Reconciler;
 use crate::sealing::Sealer;
 use crate::settings::{Settings, Token};
@@ -72,7 +73,15 @@ impl Replica {
         let views = Views::start(board, raft.clone());
         let door = Door::open(raft.clone(), views.clone());
         let cluster = Cluster::open(raft.clone());
-        let hands = Hands::start(/* deps */).map_err(|error| {
+        let hands = Hands::start(Deps {
+            raft: raft.clone(),
+            door: door.clone(),
+            views: views.clone(),
+            sealer: sealer.clone(),
+            data: settings.dir.join("data"),
+            agent_binary: settings.agent_binary.clone(),
+        })
+        .map_err(|error| {
             Failure::new(Kind::Data, "the folders for logs and archives cannot be used").source(error)
         })?;
         let pulse = Pulse::default();
@@ -93,6 +102,7 @@ impl Replica {
             logs: hands.logs(),
             bulk: hands.bulk(),
             cluster,
+            membership: Membership::open(raft.clone()),
             settings: Arc::new(settings.http.clone()),
         };
         let closing = Closing::default();

@@ -31,6 +31,8 @@ pub struct Settings {
     pub dial: Vec<(String, String)>,
     /// None: credentials are made on the first start, which only a single voter may do.
     pub tls_dir: Option<PathBuf>,
+    /// DSTACK_AGENT_BINARY: the agent to bring to hosts, when it is not beside this program.
+    pub agent_binary: Option<PathBuf>,
     pub http: HttpSettings,
 }
 
@@ -101,6 +103,7 @@ impl Settings {
             initial,
             join,
             dir,
+            agent_binary: variable("DSTACK_AGENT_BINARY").map(PathBuf::from),
             http: http_settings(&variable)?,
         })
     }
