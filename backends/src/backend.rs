@@ -1,0 +1,100 @@
+//! The seam every source of machines fills.
+
+use async_trait::async_trait;
+use dstack_domain::model::InstanceOffer;
+use dstack_domain::spec::Requirements;
+use std::fmt;
+
+/// What came of a call. Four-valued, because "it failed" says too little: after a refusal another offer may be
+/// tried, after an unknown outcome nothing may be done before somebody has looked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome<T> {
+    Done(T),
+    /// A healthy answer that says no, with its words. Nothing was created or changed.
+    Refused(String),
+    /// Timeout, broken connection, server error, nonsense: it may have happened or not.
+    Unknown(String),
+    /// A healthy answer that says there is no such thing.
+    Absent,
+}
+
+impl<T> Outcome<T> {
+    pub fn done(self) -> Option<T> {
+        match self {
+            Self::Done(value) => Some(value),
+            _ => None,
+        }
+    }
+}
+
+/// The name of a machine before it exists, derived from the record that intends it. Whoever calls again with the
+/// same key, in whatever process, means the same machine.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(String);
+
+impl Key {
+    /// Lower-case letters, digits and hyphens: what every cloud takes as a name.
+    pub fn new(text: &str) -> Option<Self> {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let fits = (1..=60).contains(&text.len()) && text.chars().all(plain);
+        (fits && text.starts_with(|c: char| c.is_ascii_lowercase())).then(|| Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A machine as its source shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Machine {
+    pub key: Key,
+    /// The source's own name for it.
+    pub id: String,
+    /// Whose it is: the cluster that made it. Others' machines are never touched.
+    pub owner: String,
+    /// Not known while it is being made.
+    pub address: Option<String>,
+    pub offer: InstanceOffer,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Machines can be made and ended.
+    pub creates: bool,
+    /// Several machines with one fast network between them.
+    pub clusters: bool,
+    pub spot: bool,
+    pub volumes: bool,
+}
+
+#[async_trait]
+pub trait Backend: Send + Sync {
+    /// As in `backends:` of a configuration.
+    fn kind(&self) -> &'static str;
+    fn capabilities(&self) -> Capabilities;
+    /// What could be had, unranked.
+    async fn offers(&self, wanted: &Requirements) -> Outcome<Vec<InstanceOffer>>;
+    /// Makes the machine, or finds the one made under this key before.
+    async fn create(&self, key: &Key, offer: &InstanceOffer) -> Outcome<Machine>;
+    async fn find(&self, key: &Key) -> Outcome<Machine>;
+    /// Every machine of the owner, also those nobody remembers.
+    async fn list(&self, owner: &str) -> Outcome<Vec<Machine>>;
+    /// Ends the machine. Ending what is not there is done.
+    async fn terminate(&self, key: &Key) -> Outcome<()>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_names_everywhere() {
+        assert!(Key::new("a-1").is_some());
+        for bad in ["", "A", "1a", "a_b", "a.b", &"a".repeat(61)] {
+            assert!(Key::new(bad).is_none(), "{bad}");
+        }
+    }
+}
