@@ -29,7 +29,7 @@ fn checked<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OneOrMany, D::E
     for expression in cron.as_slice() {
         compile(expression).map_err(D::Error::custom)?;
     }
-    Ok(cron)
+    Ok(OneOrMany::Many(cron.as_slice().to_vec()))
 }
 
 impl Schedule {
@@ -70,14 +70,13 @@ fn compile(expression: &str) -> Result<croner::Cron, String> {
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b"*,-/".contains(&b))
     };
-    let plain = [*minute, *hour, *day]
-        .iter()
-        .all(|field| symbols(field, &[]));
+    let plain = symbols(minute, &[]) && symbols(hour, &[]) && (*day == "last" || symbols(day, &[]));
     if !plain || !symbols(month, &MONTHS) || !symbols(weekday, &DAYS) {
         return Err(refused(
             "only digits, names of months and days, `*`, `,`, `-` and `/` are understood",
         ));
     }
+    let day = if *day == "last" { "L" } else { day };
     let weekday = weekdays(weekday).map_err(|why| refused(&why))?;
     let parser = croner::parser::CronParser::builder()
         .dom_and_dow(true)
@@ -186,6 +185,18 @@ mod tests {
         assert_eq!(
             next("0 0 13 * fri", "2026-11-25T12:00:00Z"),
             "2027-08-13T00:00:00Z"
+        );
+    }
+
+    #[test]
+    fn the_last_day_of_the_month() {
+        assert_eq!(
+            next("0 8 last * *", "2026-11-25T12:00:00Z"),
+            "2026-11-30T08:00:00Z"
+        );
+        assert_eq!(
+            next("0 8 last feb *", "2026-11-25T12:00:00Z"),
+            "2027-02-28T08:00:00Z"
         );
     }
 

@@ -273,6 +273,15 @@ pub fn fleet_changes(old: &FleetSpec, new: &FleetSpec) -> Vec<Change> {
 pub fn fleet_update(old: &FleetSpec, new: &FleetSpec) -> Update {
     let ssh = old.configuration.ssh_config.is_some();
     let same_kind = ssh == new.configuration.ssh_config.is_some();
+    // A host that stays must stay as it is: nobody would reconnect to it with its new parameters.
+    let hosts = host_changes(old, new);
+    let address = |host: &ResolvedHost| (host.hostname.clone(), host.port);
+    let altered = hosts.added.iter().any(|host| {
+        hosts
+            .removed
+            .iter()
+            .any(|other| address(host) == address(other))
+    });
     judge(fleet_changes(old, new), |change| {
         let Some(key) = change.path.strip_prefix("configuration.") else {
             return false;
@@ -282,11 +291,11 @@ pub fn fleet_update(old: &FleetSpec, new: &FleetSpec) -> Update {
         } else {
             &FLEET_KEYS
         };
-        same_kind && keys.iter().any(|updatable| under(key, updatable))
+        same_kind && !altered && keys.iter().any(|updatable| under(key, updatable))
     })
 }
 
-/// Which hosts an in-place update adds and removes. A host whose parameters changed is removed and added.
+/// Which hosts an in-place update adds and removes. Where a key file lies on the client does not matter.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct HostChanges {
     pub added: Vec<ResolvedHost>,
@@ -305,8 +314,10 @@ pub fn host_changes(old: &FleetSpec, new: &FleetSpec) -> HostChanges {
     let bare = |host: &ResolvedHost| {
         let mut host = host.clone();
         host.ssh_key = None;
+        host.identity_file = None;
         if let Some(proxy) = &mut host.proxy_jump {
             proxy.ssh_key = None;
+            proxy.identity_file.clear();
         }
         host
     };

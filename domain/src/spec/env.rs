@@ -41,7 +41,7 @@ impl Shorthand for EnvValue {
 
     fn from_map<'de, A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
         let CallerKey { key } = shorthand::long_form(map)?;
-        check_name(&key).map_err(A::Error::custom)?;
+        check_any_name(&key).map_err(A::Error::custom)?;
         Ok(Self::FromCaller { key })
     }
 }
@@ -110,6 +110,16 @@ fn check_name(name: &str) -> Result<(), String> {
     ))
 }
 
+/// Programs other than shells may have names of their own kind, such as `my.option`; a mapping can carry them.
+fn check_any_name(name: &str) -> Result<(), String> {
+    if !name.is_empty() && !name.contains(|c: char| c == '=' || c == '\0' || c.is_whitespace()) {
+        return Ok(());
+    }
+    Err(format!(
+        "`{name}` is not an environment variable name: it is empty or contains `=` or space"
+    ))
+}
+
 impl Shorthand for Env {
     const EXPECTING: &'static str =
         "a mapping of names to values, or a list of `NAME=value` and `NAME`";
@@ -121,7 +131,7 @@ impl Shorthand for Env {
     fn from_map<'de, A: MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
         let mut env = BTreeMap::new();
         while let Some(name) = map.next_key::<String>()? {
-            check_name(&name).map_err(A::Error::custom)?;
+            check_any_name(&name).map_err(A::Error::custom)?;
             let value = map.next_value()?;
             if env.contains_key(&name) {
                 return Err(A::Error::custom(format!("`{name}` is set twice")));

@@ -69,7 +69,7 @@ pub const DEFAULT_RETRY_DURATION: Duration = Duration::from_secs(3600);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProfileRetry {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "super::run_common::non_empty")]
     pub on_events: Option<Vec<RetryEvent>>,
     #[serde(default)]
     pub duration: Option<Duration>,
@@ -189,22 +189,8 @@ impl std::fmt::Display for EntityReference {
     }
 }
 
-/// A plain name stays text, as the released client sends it.
 impl Serialize for EntityReference {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match &self.project {
-            None => serializer.serialize_str(&self.name),
-            Some(_) => self.serialize_long(serializer),
-        }
-    }
-}
-
-impl EntityReference {
-    /// As a mapping, for the places where the wire never carries text.
-    pub(crate) fn serialize_long<S: serde::Serializer>(
-        &self,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
         LongReference {
             project: self.project.clone(),
             name: self.name.clone(),
@@ -243,7 +229,6 @@ pub enum InstanceSelector {
         hostname: String,
     },
     FleetInstance {
-        #[serde(serialize_with = "EntityReference::serialize_long")]
         fleet: EntityReference,
         instance: u32,
     },

@@ -56,12 +56,13 @@ impl Default for CpuSpec {
 struct LongCpu {
     #[serde(default)]
     arch: Option<CpuArch>,
-    #[serde(default = "cpu_count")]
-    count: Range<u32>,
-}
-
-fn cpu_count() -> Range<u32> {
-    CPU_DEFAULT
+    #[serde(default)]
+    count: Option<Range<u32>>,
+    /// The older form: the count itself as a mapping.
+    #[serde(default)]
+    min: Option<u32>,
+    #[serde(default)]
+    max: Option<u32>,
 }
 
 impl Shorthand for CpuSpec {
@@ -98,10 +99,17 @@ impl Shorthand for CpuSpec {
 
     fn from_map<'de, A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
         let long: LongCpu = shorthand::long_form(map)?;
-        Ok(Self {
-            arch: long.arch,
-            count: long.count,
-        })
+        let count = match (long.count, long.min, long.max) {
+            (count, None, None) => Ok(count.unwrap_or(CPU_DEFAULT)),
+            (None, min, max) => Range::new(min, max),
+            _ => Err("`count` cannot stand beside `min` or `max`".to_owned()),
+        };
+        count
+            .map(|count| Self {
+                arch: long.arch,
+                count,
+            })
+            .map_err(serde::de::Error::custom)
     }
 }
 

@@ -54,7 +54,7 @@ impl Serialize for GatewayChoice {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Switch(on) => serializer.serialize_bool(*on),
-            Self::Named(reference) => reference.serialize_long(serializer),
+            Self::Named(reference) => reference.serialize(serializer),
         }
     }
 }
@@ -366,6 +366,11 @@ impl TryFrom<ServiceInput> for ServiceConfiguration {
             }
             (None, groups) => (None, groups),
         };
+        let named = |(index, mut group): (usize, ReplicaGroup)| {
+            group.name.get_or_insert_with(|| index.to_string());
+            group
+        };
+        let groups = groups.map(|groups| groups.into_iter().enumerate().map(named).collect());
         Ok(Self {
             r#type: written.r#type,
             port: written.port,

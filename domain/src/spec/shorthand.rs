@@ -138,10 +138,39 @@ pub(crate) use type_tag;
 pub(crate) mod bounded {
     use serde::{Deserialize, Deserializer, de::Error};
 
+    use super::Shorthand;
+
+    /// `5`, `5.0` and `"5"` are the same to the released client.
+    struct Whole(i64);
+
+    impl Shorthand for Whole {
+        const EXPECTING: &'static str = "a whole number";
+
+        fn from_text(text: &str) -> Result<Self, String> {
+            text.trim()
+                .parse()
+                .map(Self)
+                .map_err(|_| format!("expected a whole number, found `{text}`"))
+        }
+
+        fn from_integer(number: i64) -> Result<Self, String> {
+            Ok(Self(number))
+        }
+
+        fn from_float(number: f64) -> Result<Self, String> {
+            if number.fract() == 0.0 && number.abs() < 9e15 {
+                return Ok(Self(number as i64));
+            }
+            Err(format!("expected a whole number, found `{number}`"))
+        }
+    }
+
+    deserialize_shorthand!(Whole);
+
     pub(crate) fn integer<'de, D: Deserializer<'de>, const MIN: i64, const MAX: i64>(
         deserializer: D,
     ) -> Result<Option<i64>, D::Error> {
-        let Some(number) = Option::<i64>::deserialize(deserializer)? else {
+        let Some(Whole(number)) = Option::<Whole>::deserialize(deserializer)? else {
             return Ok(None);
         };
         if number < MIN {

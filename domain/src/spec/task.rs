@@ -1,6 +1,6 @@
 //! `type: task`.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::ports::PortMapping;
 use super::profile::ProfileParams;
@@ -32,7 +32,7 @@ super::flat::run_input!(TaskInput => TaskConfiguration {
     r#type: TaskTag,
     #[serde(default, deserialize_with = "bounded::optional::<_, _, 1, MOST_NODES>")]
     nodes: Option<u32>,
-    #[serde(default, deserialize_with = "non_empty")]
+    #[serde(default, deserialize_with = "named_groups")]
     groups: Option<Vec<NodeGroup>>,
     #[serde(default)]
     ports: Vec<PortMapping>,
@@ -61,4 +61,15 @@ pub struct NodeGroup {
 
 fn one() -> u32 {
     1
+}
+
+/// A group without a name is called by its index, from the moment it is read.
+fn named_groups<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<NodeGroup>>, D::Error> {
+    let mut groups: Option<Vec<NodeGroup>> = non_empty(deserializer)?;
+    for (index, group) in groups.iter_mut().flatten().enumerate() {
+        group.name.get_or_insert_with(|| index.to_string());
+    }
+    Ok(groups)
 }

@@ -63,6 +63,7 @@ fn cpus_memory_and_disks() {
             ("cpu: x86:8..", cpu(json!("x86"), json!(8), json!(null))),
             ("cpu: \"..8:arm\"", cpu(json!("arm"), json!(null), json!(8))),
             ("cpu: arm", cpu(json!("arm"), json!(2), json!(null))),
+            ("cpu: {min: 2}", cpu(json!(null), json!(2), json!(null))),
             (
                 "cpu: {arch: x86, count: 2..}",
                 cpu(json!("x86"), json!(2), json!(null)),
@@ -212,6 +213,13 @@ fn ports_env_and_mounts() {
                 json!([{"local_path": "C:\\a", "path": "/b"}]),
             ),
             ("python: 3.10", json!("3.10")),
+            ("nodes: \"2\"", json!(2)),
+            ("priority: 5.0", json!(5)),
+            (
+                "schedule: {cron: \"0 8 last * *\"}",
+                json!({"cron": ["0 8 last * *"]}),
+            ),
+            ("env: {my.option: 1}", json!({"my.option": "1"})),
             ("python: 3.1", json!("3.10")),
             ("python: \"3.12\"", json!("3.12")),
             ("retry: true", json!(true)),
@@ -221,12 +229,12 @@ fn ports_env_and_mounts() {
             ),
             (
                 "fleets: [lab, other/lab]",
-                json!(["lab", {"project": "other", "name": "lab"}]),
+                json!([{"project": null, "name": "lab"}, {"project": "other", "name": "lab"}]),
             ),
             ("instances: [lab-0]", json!([{"name": "lab-0"}])),
             (
                 "schedule: {cron: \"0 8 * * 0\"}",
-                json!({"cron": "0 8 * * 0"}),
+                json!({"cron": ["0 8 * * 0"]}),
             ),
         ],
     );

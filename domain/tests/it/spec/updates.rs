@@ -127,6 +127,11 @@ fn hosts_come_and_go() {
         [("a".to_owned(), 22), ("c".to_owned(), 1)]
     );
 
+    let altered = fleet(
+        "type: fleet\nssh_config: {user: u, hosts: [a, b, {hostname: c, port: 1, user: x}, d]}\n",
+    );
+    assert!(!fleet_update(&old, &altered).is_possible());
+
     let user = fleet("type: fleet\nssh_config: {user: v, hosts: [a, b, {hostname: c, port: 1}]}\n");
     assert_eq!(
         paths(&fleet_update(&old, &user)),
