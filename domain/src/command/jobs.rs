@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 /// More jobs than any cluster has; keeps one entry's effect bounded.
 const JOBS_MOST: usize = 2048;
+/// Attempts of one job that are remembered.
+const ATTEMPTS_KEPT: usize = 50;
 
 /// All jobs, by (replica, job).
 pub(super) fn expand(name: &str, spec: &RunSpec) -> Result<Vec<Arc<JobSpec>>, Rejection> {
@@ -83,7 +85,8 @@ pub(super) fn submit(draft: &mut Draft, run: &Run, job: &JobSpec, message: &str)
     draft.put_submission(submission);
 }
 
-/// Attempts that never got a machine are dropped from the history, except the latest.
+/// Attempts that never got a machine are dropped from the history, except the latest; of the
+/// others the newest are kept, so that a job retried for ever does not fill the memory.
 fn prune(draft: &mut Draft, run: &Run, place: (u32, u32)) {
     let attempts: Vec<Arc<Submission>> = draft
         .submissions_of(run.id)
@@ -91,8 +94,9 @@ fn prune(draft: &mut Draft, run: &Run, place: (u32, u32)) {
         .cloned()
         .collect();
     let older = attempts.len().saturating_sub(1);
-    for attempt in attempts.iter().take(older) {
-        if attempt.status.is_finished() && !attempt.was_provisioned() {
+    for (at, attempt) in attempts.iter().take(older).enumerate() {
+        let too_old = attempts.len() - at > ATTEMPTS_KEPT;
+        if attempt.status.is_finished() && (too_old || !attempt.was_provisioned()) {
             draft.remove_submission(attempt.id);
         }
     }

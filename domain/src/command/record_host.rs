@@ -197,7 +197,7 @@ fn split(requested: Blocks, facts: &HostFacts) -> Result<u32, String> {
 fn instance_type(facts: &HostFacts) -> InstanceType {
     let vendor = |text: &str| GpuVendor::parse(text).map(|vendor| vendor.as_str().to_owned());
     let gpus = facts.gpus.iter().map(|gpu| Gpu {
-        name: gpu.name.clone(),
+        name: gpu_name(&gpu.name),
         memory_mib: gpu.memory_mib,
         vendor: vendor(&gpu.vendor),
     });
@@ -222,9 +222,55 @@ fn instance_type(facts: &HostFacts) -> InstanceType {
     }
 }
 
+/// The name users write (`H100`), from what drivers say (`NVIDIA H100 80GB HBM3`).
+fn gpu_name(raw: &str) -> String {
+    const BRANDS: [&str; 8] = [
+        "nvidia", "amd", "intel", "tesla", "geforce", "instinct", "quadro", "radeon",
+    ];
+    let words: Vec<&str> = raw
+        .split([' ', '-', '_'])
+        .filter(|word| !word.is_empty() && !BRANDS.contains(&word.to_ascii_lowercase().as_str()))
+        .collect();
+    let Some(first) = words.first() else {
+        return raw.to_owned();
+    };
+    let mut name = (*first).to_owned();
+    let mut rest = words.iter().skip(1).peekable();
+    if matches!(first.to_ascii_uppercase().as_str(), "RTX" | "GTX") {
+        while let Some(word) =
+            rest.next_if(|word| **word == "PRO" || word.starts_with(|c: char| c.is_ascii_digit()))
+        {
+            name.push_str(word);
+        }
+    }
+    for suffix in ["Ada", "NVL"] {
+        if rest.clone().any(|word| *word == suffix) {
+            name.push_str(suffix);
+        }
+    }
+    name
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn gpus_are_named_as_users_name_them() {
+        for (raw, name) in [
+            ("NVIDIA H100 80GB HBM3", "H100"),
+            ("NVIDIA A100-SXM4-80GB", "A100"),
+            ("NVIDIA H100 NVL", "H100NVL"),
+            ("NVIDIA GeForce RTX 4090", "RTX4090"),
+            ("NVIDIA RTX 6000 Ada Generation", "RTX6000Ada"),
+            ("Tesla T4", "T4"),
+            ("AMD Instinct MI300X OAM", "MI300X"),
+            ("H100", "H100"),
+            ("NVIDIA", "NVIDIA"),
+        ] {
+            assert_eq!(gpu_name(raw), name);
+        }
+    }
 
     #[test]
     fn a_host_splits_only_evenly() {

@@ -288,19 +288,27 @@ fn augment(
     // An explicit stack: a cluster of thousands must not overflow the thread's.
     let mut path: Vec<(usize, usize)> = vec![(first, 0)];
     while let Some((job, at)) = path.pop() {
-        let Some(offer) = offers.get(job).and_then(|options| options.get(at)) else {
+        let Some(options) = offers.get(job) else {
+            continue;
+        };
+        // A free instance first, so that nodes follow the order of the hosts where they can.
+        if at == 0
+            && let Some(free) = options
+                .iter()
+                .position(|o| !holder.contains_key(&o.instance))
+        {
+            path.push((job, free + 1));
+            settle_path(&path, offers, holder, choice);
+            return true;
+        }
+        let Some(offer) = options.get(at) else {
             continue;
         };
         path.push((job, at + 1));
-        if !tried.insert(offer.instance) {
-            continue;
-        }
-        match holder.get(&offer.instance) {
-            Some(&other) => path.push((other, 0)),
-            None => {
-                settle_path(&path, offers, holder, choice);
-                return true;
-            }
+        if tried.insert(offer.instance)
+            && let Some(&other) = holder.get(&offer.instance)
+        {
+            path.push((other, 0));
         }
     }
     false

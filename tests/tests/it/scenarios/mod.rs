@@ -1,0 +1,6 @@
+//! Stories with an expected end, told in the words of the user.
+
+mod failures;
+mod fleets;
+mod retries;
+mod runs;
