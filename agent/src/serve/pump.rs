@@ -1,0 +1,105 @@
+//! Log chunks for one link: resumed where the server says, a bounded number under way.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::{Duration, Instant};
+
+use dstack_api::agent::{LogAck, LogChunk, stream};
+use uuid::Uuid;
+
+use super::observed::Snapshot;
+use crate::spool::{self, SpoolReader};
+
+/// The largest chunk.
+pub const CHUNK: usize = 256 * 1024;
+/// Bytes of one stream that may be under way without an acknowledgement.
+const WINDOW: u64 = 1024 * 1024;
+/// How long a server may take to say where to begin.
+const ASKED_WITHIN: Duration = Duration::from_secs(1);
+/// Acknowledged bytes are given back to the disk in steps of this.
+const TRIM_STEP: u64 = 4 * 1024 * 1024;
+const STREAMS: [&str; 2] = [stream::JOB, stream::RUNNER];
+
+#[derive(Default)]
+pub struct Pump {
+    streams: BTreeMap<(Uuid, &'static str), Stream>,
+    /// Since when the link is the active one.
+    active: Option<Instant>,
+}
+
+#[derive(Default)]
+struct Stream {
+    /// What the server has; `None` until it has said so.
+    acked: Option<u64>,
+    trimmed: u64,
+    first_seen: Option<Instant>,
+    reader: Option<SpoolReader>,
+}
+
+impl Pump {
+    pub fn activate(&mut self) {
+        self.active.get_or_insert_with(Instant::now);
+    }
+
+    /// The server has everything below the offset. The first word on a stream says where to begin.
+    pub fn ack(&mut self, ack: &LogAck, snapshot: &Snapshot) {
+        let Some(name) = STREAMS.into_iter().find(|name| *name == ack.stream) else { return };
+        let Ok(submission) = Uuid::parse_str(&ack.submission_id) else { return };
+        let active = self.active.is_some();
+        let stream = self.streams.entry((submission, name)).or_default();
+        if stream.acked.is_none() {
+            stream.reader = None;
+        }
+        stream.acked = Some(ack.offset.max(stream.acked.unwrap_or_default()));
+        if active && ack.offset >= stream.trimmed + TRIM_STEP {
+            stream.trimmed = ack.offset;
+            if let Some(spool) = snapshot.spools.iter().find(|spool| spool.submission == submission) {
+                let _ = spool::trim(&spool.path, name, ack.offset);
+            }
+        }
+    }
+
+    /// The next chunk that may be sent, from whichever stream has one.
+    pub fn next(&mut self, snapshot: &Snapshot) -> Option<LogChunk> {
+        self.active?;
+        self.streams.retain(|(id, _), _| snapshot.spools.iter().any(|spool| spool.submission == *id));
+        for spool in &snapshot.spools {
+            for name in STREAMS {
+                let stream = self.streams.entry((spool.submission, name)).or_default();
+                match stream.next(&spool.path, name) {
+                    Ok(Some((offset, frames))) => {
+                        return Some(LogChunk {
+                            submission_id: spool.submission.to_string(),
+                            stream: name.to_owned(),
+                            offset,
+                            frames,
+                        });
+                    }
+                    Ok(None) => {}
+                    Err(error) => tracing::error!(submission = %spool.submission, stream = name, %error, "cannot read the spool"),
+                }
+            }
+        }
+        None
+    }
+}
+
+impl Stream {
+    fn next(&mut self, path: &std::path::Path, name: &str) -> io::Result<Option<(u64, bytes::Bytes)>> {
+        if self.reader.is_none() {
+            let first_seen = *self.first_seen.get_or_insert_with(Instant::now);
+            let begin = match self.acked {
+                Some(acked) => acked,
+                None if first_seen.elapsed() > ASKED_WITHIN => spool::bounds(path, name)?.start,
+                None => return Ok(None),
+            };
+            self.reader = Some(SpoolReader::at(path, name, begin));
+        }
+        let Some(reader) = &mut self.reader else { return Ok(None) };
+        if reader.offset() >= self.acked.unwrap_or_default().saturating_add(WINDOW) {
+            return Ok(None);
+        }
+        let (offset, frames) = reader.next_chunk(CHUNK)?;
+        Ok((!frames.is_empty()).then_some((offset, frames)))
+    }
+}
