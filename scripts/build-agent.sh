@@ -6,7 +6,8 @@
 #
 # Only the agent's own crate gets the flag (`cargo rustc`): everything it depends on is the same as in
 # a plain build, procedural macros stay loadable, and no second toolchain target has to be installed.
-# A later plain `cargo build` of the whole workspace links it dynamically again, so build it last.
+# A later plain `cargo build` of the whole workspace links it dynamically again; the copy in
+# target/<profile>/static stays what it is, and tests upload that one.
 set -euo pipefail
 
 profile=${1:-release}
@@ -26,4 +27,5 @@ if readelf -lW "$binary" | grep -q INTERP; then
     echo "build-agent.sh: $binary is linked dynamically" >&2
     exit 1
 fi
+install -D "$binary" "${CARGO_TARGET_DIR:-target}/$profile/static/dstack-agent"
 "$binary" --version
