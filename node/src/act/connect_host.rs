@@ -48,6 +48,7 @@ async fn connect(
     }
     let brought = async {
         let plan = bring_up(&session, &tools.binary, &env).await?;
+        tools.pool.note_socket(instance, plan.socket()).await;
         greet(tools, &session, &plan.socket(), instance, term).await
     };
     match brought.await {

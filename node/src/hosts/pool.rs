@@ -74,6 +74,11 @@ impl Pool {
         Ok((session, plan.socket()))
     }
 
+    /// Somebody has just seen where the agent listens.
+    pub async fn note_socket(&self, id: InstanceId, socket: String) {
+        self.slot(id).lock().await.socket = Some(socket);
+    }
+
     /// Ends a connection that turned out to be of no use; the next one who needs the host makes another.
     pub async fn drop_session(&self, id: InstanceId, session: &Arc<Session>) {
         let slot = self.slot(id);

@@ -4,6 +4,7 @@
 use super::segments::Segments;
 use super::{Key, Stream};
 use dstack_api::frames::{self, FrameError};
+use dstack_domain::ids::SubmissionId;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::io;
@@ -47,8 +48,11 @@ pub(super) struct Log {
 pub struct Disk {
     root: PathBuf,
     rollover: u64,
-    logs: Mutex<HashMap<Key, Arc<Log>>>,
+    logs: Mutex<HashMap<Key, Slot>>,
 }
+
+/// Opening mends the file, so it must not happen twice at once: the slot is taken first, then filled.
+type Slot = Arc<Mutex<Option<Arc<Log>>>>;
 
 impl Disk {
     pub fn new(root: PathBuf, rollover: u64) -> Self {
@@ -64,7 +68,9 @@ impl Disk {
     }
 
     fn log(&self, key: Key) -> Result<Arc<Log>, LogError> {
-        if let Some(log) = self.logs.lock().get(&key) {
+        let slot = self.logs.lock().entry(key).or_default().clone();
+        let mut slot = slot.lock();
+        if let Some(log) = &*slot {
             return Ok(log.clone());
         }
         let segments = Segments::open(&self.folder(key), key.stream.word(), self.rollover)
@@ -76,8 +82,18 @@ impl Disk {
             synced: AtomicU64::new(end),
             end: watch::Sender::new(end),
         });
-        // Somebody else may have opened it meanwhile; there must be one.
-        Ok(self.logs.lock().entry(key).or_insert(log).clone())
+        *slot = Some(log.clone());
+        Ok(log)
+    }
+
+    /// Lets go of the files nobody uses at the moment, so that finished jobs do not hold descriptors for ever.
+    pub(super) fn close_idle(&self, but: &dyn Fn(SubmissionId) -> bool) {
+        self.logs.lock().retain(|key, slot| {
+            // Held by the map alone, and what it holds held by it alone: nobody can be at work, or about to be.
+            let idle = Arc::strong_count(slot) == 1
+                && slot.try_lock().is_some_and(|log| log.as_ref().is_none_or(|log| Arc::strong_count(log) == 1));
+            !idle || but(key.submission)
+        });
     }
 
     pub fn end(&self, key: Key) -> Result<u64, LogError> {
@@ -151,7 +167,7 @@ impl Disk {
     }
 
     /// Forgets a submission and its files.
-    pub(super) fn remove(&self, submission: dstack_domain::ids::SubmissionId) -> Result<(), LogError> {
+    pub(super) fn remove(&self, submission: SubmissionId) -> Result<(), LogError> {
         let keys = [Stream::Job, Stream::Runner].map(|stream| Key::new(submission, stream));
         let mut logs = self.logs.lock();
         for key in keys {

@@ -35,6 +35,7 @@ struct Weighed {
 }
 
 pub(super) fn sweep(disk: &Disk, alive: &dyn Fn(SubmissionId) -> bool, limits: Limits) -> Result<Swept, LogError> {
+    disk.close_idle(alive);
     let mut all = survey(disk, alive)?;
     // Finished before running, oldest first.
     all.sort_by_key(|one| (one.alive, one.changed));

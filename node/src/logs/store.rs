@@ -158,16 +158,26 @@ impl LogStore {
     ) -> Result<bool, LogError> {
         let key = Key::new(submission, stream);
         let deadline = Instant::now() + limit;
-        let inner = self.inner.clone();
-        let mut end = blocking(move || inner.disk.watch(key)).await?;
+        let watch = || {
+            let inner = self.inner.clone();
+            blocking(move || inner.disk.watch(key))
+        };
+        let mut end = watch().await?;
         loop {
             let own = *end.borrow_and_update();
             if own > offset || self.inner.refresh(key).await? && *end.borrow() > offset {
                 return Ok(true);
             }
             let look = deadline.min(Instant::now() + LOOK);
-            if timeout_at(look, end.changed()).await.is_err() && Instant::now() >= deadline {
-                return Ok(false);
+            match timeout_at(look, end.changed()).await {
+                Ok(Ok(())) => {}
+                // Closed meanwhile, because nobody was at work on it.
+                Ok(Err(_)) => {
+                    tokio::time::sleep_until(look).await;
+                    end = watch().await?;
+                }
+                Err(_) if Instant::now() >= deadline => return Ok(false),
+                Err(_) => {}
             }
         }
     }

@@ -252,6 +252,20 @@ async fn retention_takes_finished_jobs_first_and_then_the_oldest_files() {
 }
 
 #[tokio::test]
+async fn files_of_finished_jobs_are_let_go_and_opened_again() {
+    let cluster = Cluster::new();
+    let end = cluster.append(1, 0, &lines(0, 3)).await.unwrap();
+    let waiting = cluster.stores[0].clone();
+    let waiter =
+        tokio::spawn(async move { waiting.wait_beyond(job(), Stream::Job, end, Duration::from_secs(30)).await });
+    tokio::task::yield_now().await;
+    cluster.store(1).sweep(|_| false, Limits::default()).await.unwrap();
+    cluster.append(1, end, &lines(3, 6)).await.unwrap();
+    assert!(waiter.await.unwrap().unwrap(), "a follower outlives that");
+    assert_eq!(cluster.text(1).await, expected(6));
+}
+
+#[tokio::test]
 async fn a_folder_that_cannot_be_written_is_named() {
     let cluster = Cluster::new();
     std::fs::create_dir_all(cluster.data(1)).unwrap();
