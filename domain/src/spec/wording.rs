@@ -36,6 +36,8 @@ pub(crate) fn reworded(path: &str, raw: &str) -> SpecError {
         .unwrap_or_else(|| SpecError::new(path, raw))
 }
 
+const LONGEST_QUOTE: usize = 40;
+
 pub(crate) const INNER_PREFIX: &str = "in `";
 pub(crate) const INNER_END: &str = "`: ";
 
@@ -162,7 +164,11 @@ fn value(found: &str) -> String {
         ("boolean ", ""),
     ] {
         if let Some(rest) = found.strip_prefix(prefix) {
-            return format!("{words}`{}`", rest.trim_matches(['"', '`']));
+            // Never the whole of it: it may be a key that stands in the wrong place.
+            let shown = rest.trim_matches(['"', '`']);
+            let short: String = shown.chars().take(LONGEST_QUOTE).collect();
+            let cut = if short.len() < shown.len() { "…" } else { "" };
+            return format!("{words}`{short}{cut}`");
         }
     }
     match found {

@@ -78,7 +78,7 @@ fn addresses_are_awaited() {
     assert!(addresses_needed(&jobs[0]).is_empty());
     assert_eq!(
         addresses_needed(&jobs[1]).into_iter().collect::<Vec<_>>(),
-        [master.clone()]
+        std::slice::from_ref(&master)
     );
     assert_eq!(resolve_addresses(&mut jobs[1], |_| None), Err(master));
     assert_eq!(

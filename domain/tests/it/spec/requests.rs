@@ -131,6 +131,18 @@ fn what_is_wrong_is_named_by_its_path() {
 }
 
 #[test]
+fn a_key_in_the_wrong_place_is_not_repeated() {
+    let key = format!("-----BEGIN OPENSSH PRIVATE KEY-----{}", "s3cret".repeat(50));
+    let spec = json!({
+        "configuration": {"type": "fleet", "ssh_config": {"hosts": ["a"], "ssh_key": key}},
+        "profile": {"name": "default"},
+    });
+    let error = parse_json_value::<FleetSpec>(spec).unwrap_err();
+    assert_eq!(error.path(), "configuration.ssh_config.ssh_key");
+    assert!(error.one_line().len() < 200, "{}", error.one_line());
+}
+
+#[test]
 fn rows_of_a_newer_version_are_read() {
     let mut row = task_spec();
     row["hologram"] = json!({"x": 1});
