@@ -32,7 +32,7 @@ pub async fn list(
 ) -> Outcome<Vec<Event>> {
     let (caller, view) = caller.fresh(&context).await?;
     let query = Query::new(&view.state, &caller, &request)?;
-    let (rows, shown) = (context.views.rows(), view.clone());
+    let (rows, shown) = (past::rows(&context)?, view.clone());
     let events = past::blocking(move || query.run(&shown, rows.as_ref())).await?;
     Ok(Answer::new(events, view.revision))
 }

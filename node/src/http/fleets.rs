@@ -16,7 +16,7 @@ use super::body::{Body, MaybeBody};
 use super::errors::HttpError;
 use super::fleet_plans::{effective, orders};
 use super::paging::Page;
-use super::request_id::ClientRequest;
+use super::request_id::{self, ClientRequest};
 use super::convert;
 use crate::context::Context;
 use crate::env;
@@ -95,7 +95,7 @@ pub async fn apply(
         spec,
         hosts,
         force: request.force,
-        name_seed: env::seed(),
+        name_seed: request_id::seed(),
     };
     let content = serde_json::to_vec(&request).unwrap_or_default();
     let named = command.spec.configuration.name.is_some();

@@ -12,6 +12,7 @@ use dstack_storage::{Rows, Scan, StorageError, Table};
 
 use super::errors::HttpError;
 use super::walk::after;
+use crate::context::Context;
 
 /// Why a past record could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +37,11 @@ pub async fn blocking<T: Send + 'static>(
         Ok(result) => result.map_err(HttpError::from),
         Err(error) => Err(HttpError::internal("read records from disk", &error)),
     }
+}
+
+/// The rows of this replica, as they are now.
+pub fn rows(context: &Context) -> Result<Arc<dyn Rows>, HttpError> {
+    context.views.rows().map_err(|error| HttpError::Unavailable(error.to_string()))
 }
 
 /// A run from history, with its `deleted` as it is today: the name of a run that is gone leads

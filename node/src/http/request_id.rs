@@ -61,6 +61,12 @@ pub fn fresh() -> RequestId {
     RequestId::from(env::uuid())
 }
 
+/// For the name of a run or fleet whose author gave none.
+pub fn seed() -> u64 {
+    let (high, low) = env::uuid().as_u64_pair();
+    high ^ low
+}
+
 fn derived(kind: &str, user: UserId, path: &str, rest: &[u8]) -> RequestId {
     RequestId::derived(kind, &[&user.bytes(), path.as_bytes(), rest])
 }

@@ -38,7 +38,7 @@ pub async fn list(
     let runs = if request.only_active {
         filter.active(&view.state)
     } else {
-        let (rows, view) = (context.views.rows(), view.clone());
+        let (rows, view) = (past::rows(&context)?, view.clone());
         past::blocking(move || filter.all(&view, rows.as_ref())).await?
     };
     Ok(Answer::new(runs, view.revision))

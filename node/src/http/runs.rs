@@ -56,7 +56,7 @@ pub async fn get(
     if let Some(run) = in_memory {
         return Ok(Answer::new(whole(&scope, run), scope.view.revision));
     }
-    let rows = context.views.rows();
+    let rows = past::rows(&context)?;
     let past = past::blocking(move || match (&request.run_name, request.id) {
         (Some(name), _) => past::run_by_name(rows.as_ref(), project, name),
         (None, Some(id)) => past::run(rows.as_ref(), RunId::from(id)),
@@ -121,7 +121,7 @@ fn command_for(context: &Context, scope: &Scope, spec: &RunSpec, request: &Apply
         run: RunId::from(env::uuid()),
         project,
         spec: spec.clone(),
-        name_seed: env::seed(),
+        name_seed: request_id::seed(),
         cluster_key: Some(cluster_key(context)?),
     };
     Ok(submit.into())
@@ -182,7 +182,7 @@ pub async fn owns(
         let run = state.run(found.run_id);
         return Ok(run.is_some_and(|run| run.project_id == project && run.name == run_name));
     }
-    let (rows, name) = (context.views.rows(), run_name.to_owned());
+    let (rows, name) = (past::rows(context)?, run_name.to_owned());
     let past = past::blocking(move || past::run_by_name(rows.as_ref(), project, &name)).await?;
     Ok(past.is_some_and(|past| past.submissions.iter().any(|found| found.id == submission)))
 }
