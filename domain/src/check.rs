@@ -88,7 +88,7 @@ fn check_instances(state: &State, findings: &mut Vec<Finding>) {
             );
         }
         let busy = instance.status == InstanceStatus::Busy;
-        if busy != (!instance.jobs.is_empty()) {
+        if busy == instance.jobs.is_empty() {
             broken(
                 findings,
                 format!(

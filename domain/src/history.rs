@@ -107,3 +107,44 @@ pub fn events_from(at: Timestamp) -> Vec<u8> {
 pub fn decode_event(value: &[u8]) -> Result<Event, EncodingError> {
     decode(value)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Table;
+    use crate::testing::{Lab, admin};
+    use serde_json::json;
+
+    #[test]
+    fn events_are_found_by_target_and_by_scope() {
+        let mut lab = Lab::new();
+        let run = lab.submit("train", json!({"nodes": 2}));
+        let told = |prefix: Vec<u8>| -> Vec<String> {
+            let keys = lab
+                .rows
+                .keys()
+                .filter(|(table, key)| *table == Table::Index && key.starts_with(&prefix));
+            keys.map(|(_, key)| {
+                let key = event_key_of(key).unwrap().to_vec();
+                let event = decode_event(&lab.rows[&(Table::Events, key)]).unwrap();
+                assert_eq!(event.actor_user_id, Some(admin()));
+                event.message
+            })
+            .collect()
+        };
+        assert_eq!(
+            told(events_of_target(run.id.0)),
+            ["Run submitted. Status: SUBMITTED"]
+        );
+        let job = "Job created on run submission. Status: SUBMITTED";
+        assert_eq!(
+            told(events_within(run.id.0)),
+            ["Run submitted. Status: SUBMITTED", job, job]
+        );
+        assert!(
+            lab.rows
+                .keys()
+                .any(|(table, key)| *table == Table::Events && *key >= events_from(lab.now))
+        );
+    }
+}

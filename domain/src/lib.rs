@@ -15,3 +15,6 @@ pub mod rejection;
 pub mod spec;
 pub mod state;
 pub mod step;
+
+#[cfg(test)]
+mod testing;

@@ -19,6 +19,7 @@ pub struct Decision {
 }
 
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant)] // A pass has few steps, and most of them are commands.
 pub enum Step {
     Propose(Command),
     Act(Action),

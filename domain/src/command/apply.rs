@@ -56,3 +56,99 @@ fn check_level(state: &State, entry: &Entry) -> Result<(), Rejection> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::command::{Actor, Command, CreateProject, Reply};
+    use crate::ids::RequestId;
+    use crate::state::{State, Table};
+    use crate::testing::{Lab, admin, ann, new_project};
+    use jiff::SignedDuration;
+
+    fn create(number: u8, name: &str) -> CreateProject {
+        new_project(number, name)
+    }
+
+    #[test]
+    fn a_retry_gets_the_first_answer_and_changes_nothing() {
+        let mut lab = Lab::new();
+        let request = RequestId::from_random([5; 16]);
+        let (first, _) = lab.request(request, Actor::User(admin()), create(3, "one"));
+        let (again, changes) = lab.request(request, Actor::User(admin()), create(3, "one"));
+        assert_eq!(first, again);
+        assert!(matches!(first, Ok(Reply::Project(_))));
+        assert!(changes.is_empty());
+        // A refusal is remembered as well.
+        let request = RequestId::from_random([6; 16]);
+        let (refused, _) = lab.request(request, Actor::User(admin()), create(4, "one"));
+        assert!(refused.is_err());
+        assert_eq!(
+            lab.request(request, Actor::User(admin()), create(4, "two"))
+                .0,
+            refused
+        );
+    }
+
+    #[test]
+    fn replies_are_forgotten_with_time_in_memory_and_on_disk() {
+        let mut lab = Lab::new();
+        for _ in 0..10 {
+            lab.admin(Command::Noop).unwrap();
+        }
+        let held = lab.state.remembered_count();
+        assert!(held >= 10);
+        lab.wait(3600);
+        lab.admin(Command::Noop).unwrap();
+        assert_eq!(lab.state.remembered_count(), 1);
+        assert_eq!(
+            lab.rows
+                .keys()
+                .filter(|(table, _)| *table == Table::Dedup)
+                .count(),
+            1
+        );
+    }
+
+    #[test]
+    fn log_time_never_goes_back() {
+        let mut lab = Lab::new();
+        lab.now = lab
+            .now
+            .saturating_sub(SignedDuration::from_secs(3600))
+            .unwrap();
+        let before = lab.state.clock().at;
+        lab.admin(create(3, "one")).unwrap();
+        assert_eq!(lab.state.clock().at, before);
+        assert_eq!(lab.state.project_by_name("ONE").unwrap().created_at, before);
+    }
+
+    #[test]
+    fn a_refused_command_leaves_no_trace_but_its_reply() {
+        let mut lab = Lab::new();
+        let rows = lab.rows.clone();
+        let (reply, changes) = lab.request(
+            RequestId::from_random([8; 16]),
+            Actor::User(ann()),
+            create(3, "main"),
+        );
+        assert!(reply.is_err());
+        assert!(
+            changes
+                .iter()
+                .all(|change| change.table == Table::Dedup || change.key == b"c")
+        );
+        let kept = |rows: &std::collections::BTreeMap<(Table, Vec<u8>), Vec<u8>>| {
+            rows.keys()
+                .filter(|(table, key)| *table != Table::Dedup && key != b"c")
+                .count()
+        };
+        assert_eq!(kept(&rows), kept(&lab.rows));
+    }
+
+    #[test]
+    fn a_damaged_row_is_an_error_with_its_key() {
+        let error = State::load([(Table::Live, b"u0".to_vec(), b"\x01{".to_vec())]).unwrap_err();
+        assert_eq!(error.to_string(), "row 7530 of Live cannot be read");
+        assert!(State::load([(Table::Live, b"?".to_vec(), b"\x01{}".to_vec())]).is_err());
+    }
+}

@@ -169,3 +169,79 @@ fn store(draft: &mut Draft, project: &Arc<Project>, members: Vec<Member>) -> Out
     draft.emit("Project members updated", vec![target], &[]);
     Ok(Reply::Project(id))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::UpdateProject;
+    use crate::rejection::Code;
+    use crate::testing::{Lab, ann};
+
+    fn order(username: &str, role: ProjectRole) -> Vec<MemberOrder> {
+        vec![MemberOrder {
+            username: username.into(),
+            role,
+        }]
+    }
+
+    #[test]
+    fn strangers_are_kept_out_unless_the_project_is_public() {
+        let mut lab = Lab::new();
+        let project = lab.project;
+        let join = |role| AddMembers {
+            project,
+            members: order("ann", role),
+        };
+        assert_eq!(
+            lab.ann(join(ProjectRole::User)).unwrap_err().code,
+            Code::Forbidden
+        );
+        lab.admin(UpdateProject {
+            project,
+            is_public: true,
+        })
+        .unwrap();
+        assert_eq!(
+            lab.ann(join(ProjectRole::Admin)).unwrap_err().code,
+            Code::Forbidden
+        );
+        lab.ann(join(ProjectRole::User)).unwrap();
+        assert_eq!(
+            lab.state.project(project).unwrap().role_of(ann()),
+            Some(ProjectRole::User)
+        );
+    }
+
+    #[test]
+    fn a_manager_does_not_touch_administrators() {
+        let mut lab = Lab::new();
+        lab.join(ProjectRole::Manager);
+        let project = lab.project;
+        let promote = AddMembers {
+            project,
+            members: order("ann", ProjectRole::Admin),
+        };
+        assert_eq!(lab.ann(promote).unwrap_err().code, Code::Forbidden);
+        lab.ann(RemoveMembers {
+            project,
+            usernames: vec!["ann".into()],
+        })
+        .unwrap();
+        assert_eq!(lab.state.project(project).unwrap().role_of(ann()), None);
+    }
+
+    #[test]
+    fn the_last_administrator_stays() {
+        let mut lab = Lab::new();
+        let remove = RemoveMembers {
+            project: lab.project,
+            usernames: vec!["admin".into()],
+        };
+        assert!(
+            lab.admin(remove)
+                .unwrap_err()
+                .message
+                .contains("last project admin")
+        );
+    }
+}

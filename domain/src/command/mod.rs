@@ -104,6 +104,8 @@ macro_rules! commands {
         /// Every change there is.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
+        // One command lives at a time; a box in it would only be in the way of whoever forms it.
+        #[allow(clippy::large_enum_variant)]
         pub enum Command {
             /// Changes nothing: a barrier.
             Noop,

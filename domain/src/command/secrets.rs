@@ -75,3 +75,47 @@ impl DeleteSecrets {
         Ok(Reply::None)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rejection::Code;
+    use crate::testing::Lab;
+
+    fn set(lab: &Lab, number: u8, name: &str, value: &str) -> SetSecret {
+        let id = SecretId::from_random([number; 16]);
+        SetSecret {
+            project: lab.project,
+            id,
+            name: name.into(),
+            value: Sealed(value.into()),
+        }
+    }
+
+    #[test]
+    fn a_secret_keeps_its_id_when_its_value_changes() {
+        let mut lab = Lab::new();
+        let first = set(&lab, 1, "TOKEN", "a");
+        let second = set(&lab, 2, "TOKEN", "b");
+        let created = lab.admin(first).unwrap();
+        assert_eq!(lab.admin(second).unwrap(), created);
+        assert_eq!(
+            lab.state.secret(lab.project, "TOKEN").unwrap().value,
+            Sealed("b".into())
+        );
+        assert!(lab.admin(set(&lab, 3, "no spaces", "c")).is_err());
+    }
+
+    #[test]
+    fn secrets_are_for_administrators() {
+        let mut lab = Lab::new();
+        lab.join(ProjectRole::Manager);
+        let command = set(&lab, 1, "TOKEN", "a");
+        assert_eq!(lab.ann(command).unwrap_err().code, Code::Forbidden);
+        let delete = DeleteSecrets {
+            project: lab.project,
+            names: vec!["TOKEN".into()],
+        };
+        assert_eq!(lab.admin(delete).unwrap_err().code, Code::ResourceNotExists);
+    }
+}

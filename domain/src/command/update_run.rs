@@ -72,3 +72,71 @@ fn changed() -> Rejection {
         "Failed to apply plan. Resource has been changed. Try again or use force apply.",
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Lab;
+    use serde_json::json;
+
+    fn update(lab: &Lab, run: &Run, extra: serde_json::Value, base: Option<u32>) -> UpdateRun {
+        let mut configuration = json!({"type": "task", "name": run.name, "commands": ["work"]});
+        configuration
+            .as_object_mut()
+            .unwrap()
+            .extend(extra.as_object().unwrap().clone());
+        let spec =
+            serde_json::from_value(json!({"run_name": run.name, "configuration": configuration}))
+                .unwrap();
+        UpdateRun {
+            project: lab.project,
+            run: run.id,
+            spec,
+            base_deployment: base,
+            force: false,
+        }
+    }
+
+    #[test]
+    fn the_priority_changes_in_place_and_nothing_else() {
+        let mut lab = Lab::new();
+        let run = lab.submit("train", json!({}));
+        let command = update(&lab, &run, json!({"priority": 7}), Some(0));
+        lab.admin(command).unwrap();
+        assert_eq!(
+            (lab.run("train").priority, lab.run("train").deployment_num),
+            (7, 1)
+        );
+        let command = update(
+            &lab,
+            &run,
+            json!({"priority": 7, "image": "ubuntu"}),
+            Some(1),
+        );
+        let refusal = lab.admin(command).unwrap_err();
+        assert_eq!(
+            refusal.message,
+            "Cannot override active run. Stop the run first."
+        );
+        assert!(refusal.hint.unwrap().contains("image"));
+    }
+
+    #[test]
+    fn a_plan_for_an_older_deployment_is_refused() {
+        let mut lab = Lab::new();
+        let run = lab.submit("train", json!({}));
+        let command = update(&lab, &run, json!({}), Some(0));
+        lab.admin(command.clone()).unwrap();
+        assert!(
+            lab.admin(command.clone())
+                .unwrap_err()
+                .message
+                .contains("Resource has been changed")
+        );
+        lab.admin(UpdateRun {
+            force: true,
+            ..command
+        })
+        .unwrap();
+    }
+}

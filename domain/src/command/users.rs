@@ -192,3 +192,56 @@ fn find_own(draft: &Draft, name: &str) -> Result<Arc<User>, Rejection> {
     }
     Ok(user)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rejection::Code;
+    use crate::testing::{Lab, ann, new_user};
+
+    #[test]
+    fn a_refreshed_token_replaces_the_old_one_at_once() {
+        let mut lab = Lab::new();
+        let refresh = |username: &str| RefreshToken {
+            username: username.into(),
+            token_hash: format!("new hash of {username}"),
+            token: Sealed("sealed".into()),
+        };
+        assert_eq!(lab.ann(refresh("admin")).unwrap_err().code, Code::Forbidden);
+        lab.ann(refresh("ann")).unwrap();
+        assert!(lab.state.user_by_token_hash("hash of ann").is_none());
+        assert_eq!(
+            lab.state.user_by_token_hash("new hash of ann").unwrap().id,
+            ann()
+        );
+    }
+
+    #[test]
+    fn users_are_made_and_unmade_by_administrators() {
+        let mut lab = Lab::new();
+        let bob = UserId::from_random([3; 16]);
+        let create = CreateUser {
+            user: new_user(bob, "bob", GlobalRole::User),
+        };
+        assert_eq!(lab.ann(create.clone()).unwrap_err().code, Code::Forbidden);
+        lab.admin(create.clone()).unwrap();
+        assert_eq!(lab.admin(create).unwrap_err().code, Code::ResourceExists);
+        assert!(
+            lab.admin(DeleteUsers {
+                usernames: vec!["admin".into()]
+            })
+            .is_err()
+        );
+        lab.admin(DeleteUsers {
+            usernames: vec!["bob".into()],
+        })
+        .unwrap();
+        assert!(lab.state.user_by_name("bob").is_none() && lab.state.user(bob).is_none());
+    }
+
+    #[test]
+    fn secrets_never_show_in_debug_output() {
+        let user = new_user(ann(), "ann", GlobalRole::User);
+        assert!(!format!("{user:?}").contains("\"sealed\""));
+    }
+}

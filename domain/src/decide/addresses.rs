@@ -113,7 +113,7 @@ mod tests {
                 .unwrap()
                 .contains("8.8.8.8".parse().unwrap())
         );
-        assert_eq!(Network::parse("10.0.0.0/999").unwrap().prefix, 32);
+        assert_eq!(Network::parse("10.0.0.0/99").unwrap().prefix, 32);
         assert_eq!(Network::parse("ten"), None);
     }
 }

@@ -332,3 +332,154 @@ fn settle_path(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::HostFacts;
+    use crate::testing::{Lab, big_host};
+    use serde_json::json;
+
+    fn placed(
+        lab: &mut Lab,
+        name: &str,
+        extra: serde_json::Value,
+    ) -> Result<Vec<String>, Shortage> {
+        let run = lab.submit(name, extra);
+        let profile = run.spec.merged_profile();
+        let wishes = Wishes {
+            project: lab.project,
+            profile: &profile,
+            fleet: None,
+        };
+        let latest = lab.state.latest_submissions(run.id);
+        let jobs: Vec<_> = latest
+            .iter()
+            .map(|s| (s.as_ref(), lab.state.job_spec(s).unwrap().as_ref()))
+            .collect();
+        let assignments = place(&lab.state, &wishes, &jobs)?;
+        Ok(assignments
+            .iter()
+            .map(|a| lab.state.instance(a.instance).unwrap().name.clone())
+            .collect())
+    }
+
+    fn small_host() -> HostFacts {
+        HostFacts {
+            cpus: 4,
+            ..big_host()
+        }
+    }
+
+    #[test]
+    fn a_node_with_few_choices_is_not_starved() {
+        let mut lab = Lab::new();
+        lab.fleet("lab", &[big_host(), small_host()]);
+        let groups = json!({"commands": [], "groups": [
+            {"nodes": 1, "commands": ["a"]},
+            {"nodes": 1, "commands": ["b"], "resources": {"cpu": "16"}},
+        ]});
+        assert_eq!(
+            placed(&mut lab, "train", groups),
+            Ok(vec!["lab-1".to_owned(), "lab-0".to_owned()])
+        );
+    }
+
+    #[test]
+    fn all_nodes_or_none() {
+        let mut lab = Lab::new();
+        lab.fleet("lab", &[big_host(), big_host()]);
+        let hosts = |names: &[&str]| Ok(names.iter().map(|name| (*name).to_owned()).collect());
+        assert_eq!(
+            placed(&mut lab, "two", json!({"nodes": 2})),
+            hosts(&["lab-0", "lab-1"])
+        );
+        let shortage = placed(&mut lab, "three", json!({"nodes": 3})).unwrap_err();
+        assert!(matches!(shortage, Shortage::NoCapacity(_)));
+    }
+
+    #[test]
+    fn wishes_choose_fleets_and_instances() {
+        let mut lab = Lab::new();
+        lab.fleet("lab", &[big_host(), big_host()]);
+        let chosen = |name: &str| Ok(vec![name.to_owned()]);
+        assert_eq!(
+            placed(&mut lab, "r1", json!({"fleets": ["lab"]})),
+            chosen("lab-0")
+        );
+        assert_eq!(
+            placed(&mut lab, "r2", json!({"instances": ["lab-1"]})),
+            chosen("lab-1")
+        );
+        assert_eq!(
+            placed(
+                &mut lab,
+                "r3",
+                json!({"instances": [{"hostname": "LAB1.example"}]})
+            ),
+            chosen("lab-1")
+        );
+        assert_eq!(
+            placed(
+                &mut lab,
+                "r4",
+                json!({"instances": [{"fleet": "lab", "instance": 1}]})
+            ),
+            chosen("lab-1")
+        );
+        let shortage = placed(&mut lab, "r5", json!({"fleets": ["gone"]})).unwrap_err();
+        assert_eq!(
+            shortage.message(),
+            "No matching fleet found among the requested: gone"
+        );
+        for extra in [
+            json!({"spot_policy": "spot"}),
+            json!({"backends": ["aws"]}),
+            json!({"regions": ["eu"]}),
+        ] {
+            assert!(
+                matches!(
+                    placed(&mut lab, "r6", extra.clone()),
+                    Err(Shortage::NoCapacity(_))
+                ),
+                "{extra}"
+            );
+            lab.admin(crate::command::StopRuns {
+                project: lab.project,
+                names: vec!["r6".into()],
+                abort: true,
+            })
+            .unwrap();
+            let run = lab.run("r6").id;
+            lab.system(crate::command::FinishRun { run }).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_plan_shows_unusable_hosts_last() {
+        let mut lab = Lab::new();
+        lab.fleet("lab", &[big_host(), big_host()]);
+        let first = lab
+            .state
+            .instances()
+            .find(|i| i.name == "lab-0")
+            .unwrap()
+            .id;
+        lab.system(crate::command::SetReachability {
+            instance: first,
+            unreachable: true,
+            error: None,
+        })
+        .unwrap();
+        let run = lab.submit("train", json!({}));
+        let profile = run.spec.merged_profile();
+        let wishes = Wishes {
+            project: lab.project,
+            profile: &profile,
+            fleet: None,
+        };
+        let offers = offers(&lab.state, &wishes, &run.jobs[0]);
+        let seen: Vec<_> = offers.iter().map(|o| o.offer.availability).collect();
+        assert_eq!(seen, [Availability::Idle, Availability::NotAvailable]);
+    }
+}
