@@ -2,6 +2,10 @@
 //!
 //! The same types are read from YAML, travel as JSON and are stored as JSON: reading accepts every shorthand, writing emits the
 //! complete normal form with its nulls.
+//!
+//! The way of a spec: [`parse_yaml`] (client) or [`parse_json`] (server); [`resolve::resolve_for_submission`] (client);
+//! [`validate::run_spec`] and [`validate::fleet_spec`] (server); [`effective_run`]; [`run_update`] against what runs already;
+//! [`expand_jobs`]; [`resolve::resolve_addresses`] and [`resolve::resolve_secrets`] when a job starts.
 
 pub mod backend_type;
 pub mod configuration;
