@@ -81,9 +81,18 @@ impl Hands {
             let now = leadership.borrow();
             now.leader == Some(now.me)
         };
-        let tasks = [tokio::spawn(liveness.share(mesh, leads)), tokio::spawn(sweep(tools.clone()))];
+        let tasks = [
+            tokio::spawn(liveness.share(mesh, leads)),
+            tokio::spawn(sweep(tools.clone())),
+        ];
         let _tasks = tasks.map(AbortOnDropHandle::new);
-        Ok(Arc::new(Hands { wake, tools, links: Links::default(), actions: Actions::default(), _tasks }))
+        Ok(Arc::new(Hands {
+            wake,
+            tools,
+            links: Links::default(),
+            actions: Actions::default(),
+            _tasks,
+        }))
     }
 
     pub fn logs(&self) -> Arc<LogStore> {
@@ -138,8 +147,16 @@ async fn sweep(tools: Arc<Tools>) {
     loop {
         tick.tick().await;
         let view = tools.views.now();
-        let archives = view.state.archives().map(|archive| archive.sha256.clone()).collect();
-        let alive = move |id| view.state.submission(id).is_some_and(|submission| !submission.status.is_finished());
+        let archives = view
+            .state
+            .archives()
+            .map(|archive| archive.sha256.clone())
+            .collect();
+        let alive = move |id| {
+            view.state
+                .submission(id)
+                .is_some_and(|submission| !submission.status.is_finished())
+        };
         match tools.logs.sweep(alive, logs::Limits::default()).await {
             Ok(swept) if swept.bytes > 0 => tracing::info!(?swept, "removed old job output"),
             Ok(_) => {}

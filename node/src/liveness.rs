@@ -44,7 +44,14 @@ impl Liveness {
     fn digest(&self) -> Vec<(uuid::Uuid, u64)> {
         let mut seen = self.seen.lock();
         seen.retain(|_, at| at.elapsed() < FORGET);
-        seen.iter().map(|(id, at)| (id.0, u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX))).collect()
+        seen.iter()
+            .map(|(id, at)| {
+                (
+                    id.0,
+                    u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX),
+                )
+            })
+            .collect()
     }
 
     fn merge(&self, digest: Vec<(uuid::Uuid, u64)>) {
@@ -52,7 +59,9 @@ impl Liveness {
         let mut seen = self.seen.lock();
         for (id, age) in digest {
             let age = Duration::from_millis(age);
-            let Some(at) = now.checked_sub(age).filter(|_| age < FORGET) else { continue };
+            let Some(at) = now.checked_sub(age).filter(|_| age < FORGET) else {
+                continue;
+            };
             let entry = seen.entry(InstanceId::from(id)).or_insert(at);
             *entry = at.max(*entry);
         }
@@ -68,8 +77,13 @@ impl Liveness {
             if digest.is_empty() {
                 continue;
             }
-            let Ok(body) = postcard::to_stdvec(&digest).map(Bytes::from) else { continue };
-            let told = mesh.others().into_iter().map(|peer| mesh.call(peer, SERVICE, body.clone(), EVERY));
+            let Ok(body) = postcard::to_stdvec(&digest).map(Bytes::from) else {
+                continue;
+            };
+            let told = mesh
+                .others()
+                .into_iter()
+                .map(|peer| mesh.call(peer, SERVICE, body.clone(), EVERY));
             // Whoever misses one gets the next.
             let _ = join_all(told).await;
         }
@@ -114,6 +128,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_digest_of_another_version_is_refused() {
-        assert!(Liveness::default().call(1, Bytes::from_static(b"\xff\xff\xff")).await.is_err());
+        assert!(
+            Liveness::default()
+                .call(1, Bytes::from_static(b"\xff\xff\xff"))
+                .await
+                .is_err()
+        );
     }
 }

@@ -12,7 +12,13 @@ use std::time::Duration;
 pub trait Mesh: Send + Sync + 'static {
     /// Every replica but this one.
     fn others(&self) -> Vec<NodeId>;
-    async fn call(&self, to: NodeId, service: &'static str, body: Bytes, limit: Duration) -> Result<Bytes, CallError>;
+    async fn call(
+        &self,
+        to: NodeId,
+        service: &'static str,
+        body: Bytes,
+        limit: Duration,
+    ) -> Result<Bytes, CallError>;
 
     /// How many replicas, this one included, must hold something for it to survive.
     fn majority(&self) -> usize {
@@ -42,10 +48,21 @@ impl Mesh for PeerMesh {
     fn others(&self) -> Vec<NodeId> {
         let peers = self.raft.peers();
         let me = peers.me();
-        peers.list().into_iter().map(|peer| peer.id).filter(|id| *id != me).collect()
+        peers
+            .list()
+            .into_iter()
+            .map(|peer| peer.id)
+            .filter(|id| *id != me)
+            .collect()
     }
 
-    async fn call(&self, to: NodeId, service: &'static str, body: Bytes, limit: Duration) -> Result<Bytes, CallError> {
+    async fn call(
+        &self,
+        to: NodeId,
+        service: &'static str,
+        body: Bytes,
+        limit: Duration,
+    ) -> Result<Bytes, CallError> {
         self.raft.peers().call(to, service, body, limit).await
     }
 }

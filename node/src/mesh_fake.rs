@@ -39,13 +39,34 @@ pub struct FakeMesh {
 #[async_trait]
 impl Mesh for FakeMesh {
     fn others(&self) -> Vec<NodeId> {
-        self.all.iter().copied().filter(|id| *id != self.me).collect()
+        self.all
+            .iter()
+            .copied()
+            .filter(|id| *id != self.me)
+            .collect()
     }
 
-    async fn call(&self, to: NodeId, service: &'static str, body: Bytes, _limit: Duration) -> Result<Bytes, CallError> {
-        let cut = [to, self.me].iter().any(|id| self.wires.cut.lock().contains(id));
-        let answers = self.wires.services.lock().get(&(to, service)).cloned().filter(|_| !cut);
+    async fn call(
+        &self,
+        to: NodeId,
+        service: &'static str,
+        body: Bytes,
+        _limit: Duration,
+    ) -> Result<Bytes, CallError> {
+        let cut = [to, self.me]
+            .iter()
+            .any(|id| self.wires.cut.lock().contains(id));
+        let answers = self
+            .wires
+            .services
+            .lock()
+            .get(&(to, service))
+            .cloned()
+            .filter(|_| !cut);
         let answers = answers.ok_or_else(|| CallError::Unreachable("cut off".into()))?;
-        answers.call(self.me, body).await.map_err(CallError::Refused)
+        answers
+            .call(self.me, body)
+            .await
+            .map_err(CallError::Refused)
     }
 }

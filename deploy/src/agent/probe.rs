@@ -72,7 +72,10 @@ impl Probe {
         // The path is written into shell files and a systemd unit; one narrow alphabet is safe in all of them.
         let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@".contains(c);
         let length = 2..=MAX_HOME;
-        if !probe.home.starts_with('/') || !length.contains(&probe.home.len()) || !probe.home.chars().all(plain) {
+        if !probe.home.starts_with('/')
+            || !length.contains(&probe.home.len())
+            || !probe.home.chars().all(plain)
+        {
             return Err(ProbeError::Home(probe.home));
         }
         Ok(probe)

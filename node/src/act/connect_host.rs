@@ -23,9 +23,20 @@ pub async fn run(tools: &Arc<Tools>, instance: InstanceId, generation: u64, term
         Ok(host) => HostOutcome::Connected(Box::new(host)),
         // Not the host's fault, and not ours to record any more.
         Err(HostError::Superseded { .. } | HostError::Gone) => return,
-        Err(error) => HostOutcome::Failed { reason: error.to_string() },
+        Err(error) => HostOutcome::Failed {
+            reason: error.to_string(),
+        },
     };
-    tools.tell(term, RecordHost { instance, generation, outcome }).await;
+    tools
+        .tell(
+            term,
+            RecordHost {
+                instance,
+                generation,
+                outcome,
+            },
+        )
+        .await;
 }
 
 async fn connect(
@@ -36,15 +47,32 @@ async fn connect(
 ) -> Result<ConnectedHost, HostError> {
     let (env, known) = {
         let view = tools.views.now();
-        let record = view.state.instance(instance).filter(|record| record.generation == generation);
+        let record = view
+            .state
+            .instance(instance)
+            .filter(|record| record.generation == generation);
         let record = record.ok_or(HostError::Gone)?;
-        (target::fleet_env(&view.state, record), record.host_key.is_some())
+        (
+            target::fleet_env(&view.state, record),
+            record.host_key.is_some(),
+        )
     };
     let session = tools.pool.session(instance).await?;
     if !known {
         // From now on a host with another key is another host.
-        let outcome = HostOutcome::Reached { host_key: session.host_key().to_owned() };
-        tools.tell(term, RecordHost { instance, generation, outcome }).await;
+        let outcome = HostOutcome::Reached {
+            host_key: session.host_key().to_owned(),
+        };
+        tools
+            .tell(
+                term,
+                RecordHost {
+                    instance,
+                    generation,
+                    outcome,
+                },
+            )
+            .await;
     }
     let brought = async {
         let plan = bring_up(&session, &tools.binary, &env).await?;

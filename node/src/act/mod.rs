@@ -37,7 +37,10 @@ pub struct Actions {
 
 impl Default for Actions {
     fn default() -> Self {
-        Self { table: Arc::default(), places: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self {
+            table: Arc::default(),
+            places: Arc::new(Semaphore::new(AT_ONCE)),
+        }
     }
 }
 
@@ -53,18 +56,34 @@ impl Actions {
         let serial = table.serial;
         let (tools, places, own) = (tools.clone(), self.places.clone(), self.table.clone());
         let task = tokio::spawn(async move {
-            let Ok(_place) = places.acquire().await else { return };
-            if tokio::time::timeout(LIMIT, perform(&tools, action, term)).await.is_err() {
+            let Ok(_place) = places.acquire().await else {
+                return;
+            };
+            if tokio::time::timeout(LIMIT, perform(&tools, action, term))
+                .await
+                .is_err()
+            {
                 tracing::warn!(action = %key, term, "an action took too long and was given up");
             }
             let mut table = own.lock();
-            if table.running.get(&key).is_some_and(|running| running.serial == serial) {
+            if table
+                .running
+                .get(&key)
+                .is_some_and(|running| running.serial == serial)
+            {
                 table.running.remove(&key);
             }
             drop(table);
             tools.wake.notify_one();
         });
-        table.running.insert(key, Running { term, serial, _task: AbortOnDropHandle::new(task) });
+        table.running.insert(
+            key,
+            Running {
+                term,
+                serial,
+                _task: AbortOnDropHandle::new(task),
+            },
+        );
     }
 
     pub fn in_flight(&self) -> BTreeSet<ActionKey> {
@@ -73,13 +92,22 @@ impl Actions {
 
     /// Breaks off what was started in this term or before. Whoever leads next does it again.
     pub fn stop(&self, term: u64) {
-        self.table.lock().running.retain(|_, running| running.term > term);
+        self.table
+            .lock()
+            .running
+            .retain(|_, running| running.term > term);
     }
 }
 
 async fn perform(tools: &Arc<Tools>, action: Action, term: u64) {
     match action {
-        Action::ConnectHost { instance, generation } => connect_host::run(tools, instance, generation, term).await,
-        Action::ReleaseHost { instance, generation } => release_host::run(tools, instance, generation, term).await,
+        Action::ConnectHost {
+            instance,
+            generation,
+        } => connect_host::run(tools, instance, generation, term).await,
+        Action::ReleaseHost {
+            instance,
+            generation,
+        } => release_host::run(tools, instance, generation, term).await,
     }
 }

@@ -19,7 +19,10 @@ const ANSWER: Duration = Duration::from_secs(10);
 pub async fn run(tools: &Arc<Tools>, instance: InstanceId, generation: u64, term: u64) {
     let attempts = {
         let view = tools.views.now();
-        let record = view.state.instance(instance).filter(|record| record.generation == generation);
+        let record = view
+            .state
+            .instance(instance)
+            .filter(|record| record.generation == generation);
         match record {
             Some(record) => record.attempts,
             None => return,
@@ -28,16 +31,36 @@ pub async fn run(tools: &Arc<Tools>, instance: InstanceId, generation: u64, term
     let message = match release(tools, instance).await {
         Ok(()) => None,
         Err(HostError::Gone) => return,
-        Err(error) if attempts + 1 >= ATTEMPTS => {
-            Some(format!("The host was let go without cleaning up, the agent may still run there: {error}"))
-        }
+        Err(error) if attempts + 1 >= ATTEMPTS => Some(format!(
+            "The host was let go without cleaning up, the agent may still run there: {error}"
+        )),
         Err(error) => {
-            let outcome = HostOutcome::Failed { reason: error.to_string() };
-            tools.tell(term, RecordHost { instance, generation, outcome }).await;
+            let outcome = HostOutcome::Failed {
+                reason: error.to_string(),
+            };
+            tools
+                .tell(
+                    term,
+                    RecordHost {
+                        instance,
+                        generation,
+                        outcome,
+                    },
+                )
+                .await;
             return;
         }
     };
-    tools.tell(term, InstanceGone { instance, generation, message }).await;
+    tools
+        .tell(
+            term,
+            InstanceGone {
+                instance,
+                generation,
+                message,
+            },
+        )
+        .await;
     tools.pool.forget(instance);
 }
 
@@ -51,11 +74,15 @@ async fn release(tools: &Arc<Tools>, instance: InstanceId) -> Result<(), HostErr
     let (_, plan) = look(&session, &env).await?;
     // An agent that still has jobs refuses; one that does not answer has nobody to protect.
     if let Ok(mut client) = channel::agent(session.clone(), plan.socket()).await
-        && let Ok(Ok(reply)) = tokio::time::timeout(ANSWER, client.shutdown(ShutdownRequest { force: false })).await
+        && let Ok(Ok(reply)) =
+            tokio::time::timeout(ANSWER, client.shutdown(ShutdownRequest { force: false })).await
         && !reply.get_ref().accepted
     {
         let (at, cause) = (session.at().clone(), reply.into_inner().why);
-        return Err(HostError::Agent { at, cause: format!("it does not want to leave: {cause}") });
+        return Err(HostError::Agent {
+            at,
+            cause: format!("it does not want to leave: {cause}"),
+        });
     }
     take_down(&session, &plan).await
 }

@@ -13,7 +13,11 @@ use std::time::{Duration, SystemTime};
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum BulkError {
     #[error("archives in {dir} cannot be {verb}: {cause}")]
-    Disk { dir: PathBuf, verb: &'static str, cause: String },
+    Disk {
+        dir: PathBuf,
+        verb: &'static str,
+        cause: String,
+    },
     #[error("{0:?} is not a SHA-256 checksum in lower-case hex")]
     Name(String),
     #[error("the archive arrived damaged: its checksum is {found}, not {expected}")]
@@ -38,7 +42,10 @@ pub(super) struct Disk {
 
 impl Disk {
     pub fn new(root: PathBuf) -> Self {
-        Self { root, turns: Mutex::default() }
+        Self {
+            root,
+            turns: Mutex::default(),
+        }
     }
 
     fn path(&self, sha256: &str) -> Result<PathBuf, BulkError> {
@@ -62,7 +69,10 @@ impl Disk {
             // A file that rotted is as good as absent: others have it.
             Ok(bytes) if checksum(&bytes) == sha256 => Ok(Some(bytes)),
             Ok(_) => {
-                tracing::error!(sha256, "an archive on this replica's disk is damaged; it will be fetched again");
+                tracing::error!(
+                    sha256,
+                    "an archive on this replica's disk is damaged; it will be fetched again"
+                );
                 Ok(None)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -70,7 +80,12 @@ impl Disk {
         }
     }
 
-    pub fn read(&self, sha256: &str, from: u64, limit: usize) -> Result<Option<(u64, Vec<u8>)>, BulkError> {
+    pub fn read(
+        &self,
+        sha256: &str,
+        from: u64,
+        limit: usize,
+    ) -> Result<Option<(u64, Vec<u8>)>, BulkError> {
         let file = match File::open(self.path(sha256)?) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -89,12 +104,16 @@ impl Disk {
     pub fn put(&self, sha256: &str, bytes: &[u8]) -> Result<(), BulkError> {
         let found = checksum(bytes);
         if found != sha256 {
-            return Err(BulkError::Damaged { expected: sha256.into(), found });
+            return Err(BulkError::Damaged {
+                expected: sha256.into(),
+                found,
+            });
         }
         let path = self.path(sha256)?;
         let turn = self.turn(sha256);
         let _turn = turn.lock();
-        self.write_aside(&path, bytes).map_err(|e| self.broken("written", &e))
+        self.write_aside(&path, bytes)
+            .map_err(|e| self.broken("written", &e))
     }
 
     fn write_aside(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -109,7 +128,13 @@ impl Disk {
     }
 
     /// One piece of an archive that another replica sends. True once it is complete and its checksum right.
-    pub fn put_piece(&self, sha256: &str, total: u64, from: u64, bytes: &[u8]) -> Result<bool, BulkError> {
+    pub fn put_piece(
+        &self,
+        sha256: &str,
+        total: u64,
+        from: u64,
+        bytes: &[u8],
+    ) -> Result<bool, BulkError> {
         let path = self.path(sha256)?;
         let turn = self.turn(sha256);
         let _turn = turn.lock();
@@ -119,7 +144,11 @@ impl Disk {
         let part = path.with_extension("part");
         let write = || {
             fs::create_dir_all(path.parent().unwrap_or(&self.root))?;
-            let file = OpenOptions::new().create(true).truncate(false).write(true).open(&part)?;
+            let file = OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(&part)?;
             file.write_all_at(bytes, from)
         };
         write().map_err(|e| self.broken("written", &e))?;
@@ -130,9 +159,13 @@ impl Disk {
         let _ = fs::remove_file(&part);
         let found = checksum(&whole);
         if found != sha256 {
-            return Err(BulkError::Damaged { expected: sha256.into(), found });
+            return Err(BulkError::Damaged {
+                expected: sha256.into(),
+                found,
+            });
         }
-        self.write_aside(&path, &whole).map_err(|e| self.broken("written", &e))?;
+        self.write_aside(&path, &whole)
+            .map_err(|e| self.broken("written", &e))?;
         Ok(true)
     }
 
@@ -144,13 +177,22 @@ impl Disk {
 
     /// Removes what nothing refers to any more and is older than `grace` (an archive is uploaded before it is
     /// referred to). Answers how many files went.
-    pub fn sweep(&self, referenced: &BTreeSet<String>, grace: Duration) -> Result<usize, BulkError> {
+    pub fn sweep(
+        &self,
+        referenced: &BTreeSet<String>,
+        grace: Duration,
+    ) -> Result<usize, BulkError> {
         let sweep = || {
             let mut removed = 0;
             for shelf in list(&self.root)? {
                 for file in list(&shelf)? {
-                    let name = file.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-                    let age = SystemTime::now().duration_since(fs::metadata(&file)?.modified()?).unwrap_or_default();
+                    let name = file
+                        .file_name()
+                        .and_then(|n| n.to_str())
+                        .unwrap_or_default();
+                    let age = SystemTime::now()
+                        .duration_since(fs::metadata(&file)?.modified()?)
+                        .unwrap_or_default();
                     if !referenced.contains(name) && age > grace {
                         fs::remove_file(&file)?;
                         removed += 1;
@@ -163,14 +205,25 @@ impl Disk {
     }
 
     fn broken(&self, verb: &'static str, cause: &io::Error) -> BulkError {
-        BulkError::Disk { dir: self.root.clone(), verb, cause: cause.to_string() }
+        BulkError::Disk {
+            dir: self.root.clone(),
+            verb,
+            cause: cause.to_string(),
+        }
     }
 }
 
 fn list(dir: &Path) -> io::Result<Vec<PathBuf>> {
     match fs::read_dir(dir) {
         Ok(entries) => entries.map(|entry| entry.map(|e| e.path())).collect(),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(Vec::new()),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(Vec::new())
+        }
         Err(error) => Err(error),
     }
 }

@@ -30,11 +30,18 @@ impl Bulk {
 
     /// Opens the store under `<data>/archives`. Register [`Bulk::service`] with the peer channel as [`Bulk::SERVICE`].
     pub fn open(data: &Path, mesh: Arc<dyn Mesh>) -> Arc<Self> {
-        Arc::new(Self { inner: Arc::new(Inner { disk: Disk::new(data.join("archives")), mesh }) })
+        Arc::new(Self {
+            inner: Arc::new(Inner {
+                disk: Disk::new(data.join("archives")),
+                mesh,
+            }),
+        })
     }
 
     pub fn service(&self) -> Arc<dyn PeerService> {
-        Arc::new(Service { store: Arc::downgrade(&self.inner) })
+        Arc::new(Service {
+            store: Arc::downgrade(&self.inner),
+        })
     }
 
     /// Stores an archive; done when a majority has it on disk. Answers its SHA-256.
@@ -50,7 +57,9 @@ impl Bulk {
         for peer in self.inner.mesh.others() {
             let (inner, sha256, bytes) = (self.inner.clone(), sha256.clone(), bytes.clone());
             // Its own task: those beyond the majority get it too, after the answer.
-            sending.push(tokio::spawn(async move { send(&inner, peer, &sha256, &bytes).await }));
+            sending.push(tokio::spawn(async move {
+                send(&inner, peer, &sha256, &bytes).await
+            }));
         }
         let (mut have, need) = (1, self.inner.mesh.majority());
         while have < need {
@@ -70,7 +79,9 @@ impl Bulk {
             return Ok(bytes.into());
         }
         for peer in self.inner.mesh.others() {
-            let Some(bytes) = fetch(&self.inner, peer, sha256).await else { continue };
+            let Some(bytes) = fetch(&self.inner, peer, sha256).await else {
+                continue;
+            };
             if checksum(&bytes) != sha256 {
                 continue;
             }
@@ -92,12 +103,20 @@ impl Bulk {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, BulkError> + Send + 'static,
 ) -> Result<T, BulkError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| BulkError::Stopped)?
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| BulkError::Stopped)?
 }
 
 async fn ask(inner: &Inner, peer: NodeId, question: Question) -> Option<Answer> {
-    let answer = inner.mesh.call(peer, SERVICE, question.encode(), ANSWER).await;
-    answer.inspect_err(|error| tracing::debug!(peer, ?error, "no answer about an archive")).ok().and_then(|bytes| postcard::from_bytes(&bytes).ok())
+    let answer = inner
+        .mesh
+        .call(peer, SERVICE, question.encode(), ANSWER)
+        .await;
+    answer
+        .inspect_err(|error| tracing::debug!(peer, ?error, "no answer about an archive"))
+        .ok()
+        .and_then(|bytes| postcard::from_bytes(&bytes).ok())
 }
 
 async fn send(inner: &Inner, peer: NodeId, sha256: &str, bytes: &Bytes) -> bool {
@@ -106,7 +125,12 @@ async fn send(inner: &Inner, peer: NodeId, sha256: &str, bytes: &Bytes) -> bool 
     loop {
         let piece = bytes.slice(from..bytes.len().min(from + PIECE));
         let sent = piece.len();
-        let question = Question::Put { sha256: sha256.into(), total, from: from as u64, bytes: piece.to_vec() };
+        let question = Question::Put {
+            sha256: sha256.into(),
+            total,
+            from: from as u64,
+            bytes: piece.to_vec(),
+        };
         match ask(inner, peer, question).await {
             Some(Answer::Stored(true)) => return true,
             Some(Answer::Stored(false)) if sent > 0 => from += sent,
@@ -118,7 +142,10 @@ async fn send(inner: &Inner, peer: NodeId, sha256: &str, bytes: &Bytes) -> bool 
 async fn fetch(inner: &Inner, peer: NodeId, sha256: &str) -> Option<Vec<u8>> {
     let mut whole = Vec::new();
     loop {
-        let question = Question::Get { sha256: sha256.into(), from: whole.len() as u64 };
+        let question = Question::Get {
+            sha256: sha256.into(),
+            from: whole.len() as u64,
+        };
         match ask(inner, peer, question).await? {
             Answer::Piece { total, bytes } => {
                 let got = bytes.len();

@@ -14,15 +14,26 @@ pub const PIECE: usize = 4 << 20;
 
 #[derive(Serialize, Deserialize)]
 pub(super) enum Question {
-    Put { sha256: String, total: u64, from: u64, bytes: Vec<u8> },
-    Get { sha256: String, from: u64 },
+    Put {
+        sha256: String,
+        total: u64,
+        from: u64,
+        bytes: Vec<u8>,
+    },
+    Get {
+        sha256: String,
+        from: u64,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
 pub(super) enum Answer {
     /// After a piece was stored: whether the archive is complete here.
     Stored(bool),
-    Piece { total: u64, bytes: Vec<u8> },
+    Piece {
+        total: u64,
+        bytes: Vec<u8>,
+    },
     Absent,
 }
 
@@ -46,15 +57,23 @@ impl PeerService for Service {
             .await
             .map_err(|e| e.to_string())?
             .map_err(|e| e.to_string())?;
-        postcard::to_stdvec(&answer).map(Bytes::from).map_err(|e| e.to_string())
+        postcard::to_stdvec(&answer)
+            .map(Bytes::from)
+            .map_err(|e| e.to_string())
     }
 }
 
 fn answer(store: &Inner, question: Question) -> Result<Answer, BulkError> {
     match question {
-        Question::Put { sha256, total, from, bytes } => {
-            store.disk.put_piece(&sha256, total, from, &bytes).map(Answer::Stored)
-        }
+        Question::Put {
+            sha256,
+            total,
+            from,
+            bytes,
+        } => store
+            .disk
+            .put_piece(&sha256, total, from, &bytes)
+            .map(Answer::Stored),
         Question::Get { sha256, from } => Ok(match store.disk.read(&sha256, from, PIECE)? {
             Some((total, bytes)) => Answer::Piece { total, bytes },
             None => Answer::Absent,

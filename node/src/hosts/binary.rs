@@ -32,13 +32,24 @@ pub struct AgentBinary {
 
 impl AgentBinary {
     pub fn at(path: PathBuf) -> Self {
-        Self { path, cache: Arc::default() }
+        Self {
+            path,
+            cache: Arc::default(),
+        }
     }
 
     /// `explicit` is what [`VARIABLE`] says.
     pub fn locate(explicit: Option<PathBuf>) -> Self {
-        let beside = || std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(NAME)));
-        Self::at(explicit.or_else(beside).unwrap_or_else(|| PathBuf::from(NAME)))
+        let beside = || {
+            std::env::current_exe()
+                .ok()
+                .and_then(|exe| Some(exe.parent()?.join(NAME)))
+        };
+        Self::at(
+            explicit
+                .or_else(beside)
+                .unwrap_or_else(|| PathBuf::from(NAME)),
+        )
     }
 
     /// For a host of this architecture: `dstack-agent-<arch>` when it lies beside `dstack-agent`, else that one.
@@ -46,12 +57,21 @@ impl AgentBinary {
         let mut special = self.path.clone().into_os_string();
         special.push(format!("-{arch}"));
         let special = PathBuf::from(special);
-        let path = if special.is_file() { special } else { self.path.clone() };
+        let path = if special.is_file() {
+            special
+        } else {
+            self.path.clone()
+        };
         let this = self.clone();
         let shown = path.display().to_string();
-        let failed = move |cause: String| HostError::AgentBinary { path: shown.clone(), cause };
+        let failed = move |cause: String| HostError::AgentBinary {
+            path: shown.clone(),
+            cause,
+        };
         let read = tokio::task::spawn_blocking(move || this.read(path));
-        read.await.map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))
+        read.await
+            .map_err(|e| failed(e.to_string()))?
+            .map_err(|e| failed(e.to_string()))
     }
 
     fn read(&self, path: PathBuf) -> std::io::Result<Arc<Loaded>> {
@@ -62,7 +82,11 @@ impl AgentBinary {
             return Ok(loaded.clone());
         }
         let bytes = Bytes::from(std::fs::read(&path)?);
-        let loaded = Arc::new(Loaded { binary: Binary::of(&bytes), arch: arch_of(&bytes), bytes });
+        let loaded = Arc::new(Loaded {
+            binary: Binary::of(&bytes),
+            arch: arch_of(&bytes),
+            bytes,
+        });
         cache.retain(|(p, _, _)| *p != path);
         cache.push((path, stamp, loaded.clone()));
         Ok(loaded)

@@ -21,25 +21,46 @@ pub async fn bring_up(
     env: &BTreeMap<String, String>,
 ) -> Result<Plan, HostError> {
     let (probe, plan) = look(session, env).await?;
-    let unsuitable = |cause| HostError::Unsuitable { at: session.at().clone(), cause };
+    let unsuitable = |cause| HostError::Unsuitable {
+        at: session.at().clone(),
+        cause,
+    };
     let loaded = binary.load(&probe.arch).await?;
     probe.check(loaded.arch).map_err(unsuitable)?;
-    if !probe.installed.iter().any(|sum| sum == loaded.binary.short()) {
+    if !probe
+        .installed
+        .iter()
+        .any(|sum| sum == loaded.binary.short())
+    {
         tracing::info!(host = %session.at(), bytes = loaded.bytes.len(), "uploading the agent");
-        let placed = session.run(&agent::place(&plan, &loaded.binary), &loaded.bytes, UPLOAD).await?;
+        let placed = session
+            .run(&agent::place(&plan, &loaded.binary), &loaded.bytes, UPLOAD)
+            .await?;
         judge(session, "uploaded", &placed)?;
     }
     let environment = agent::env_file(env);
-    let started = session.run(&agent::start(&plan, &loaded.binary), environment.as_bytes(), START).await?;
+    let started = session
+        .run(
+            &agent::start(&plan, &loaded.binary),
+            environment.as_bytes(),
+            START,
+        )
+        .await?;
     judge(session, "started", &started)?;
     Ok(plan)
 }
 
 /// Where the agent's socket is, or will be, without changing anything.
-pub async fn look(session: &Session, env: &BTreeMap<String, String>) -> Result<(Probe, Plan), HostError> {
+pub async fn look(
+    session: &Session,
+    env: &BTreeMap<String, String>,
+) -> Result<(Probe, Plan), HostError> {
     let said = session.run(&agent::probe(env), b"", LOOK).await?;
     let text = String::from_utf8_lossy(&said.stdout);
-    let probe = Probe::parse(&text).map_err(|cause| HostError::Unsuitable { at: session.at().clone(), cause })?;
+    let probe = Probe::parse(&text).map_err(|cause| HostError::Unsuitable {
+        at: session.at().clone(),
+        cause,
+    })?;
     let plan = Plan::of(&probe);
     Ok((probe, plan))
 }
@@ -60,6 +81,12 @@ fn judge(session: &Session, step: &'static str, output: &Output) -> Result<(), H
         (_, Some(status)) => format!("the command ended with status {status} and said nothing"),
         (_, None) => "the command was killed".into(),
     };
-    let full = ["No space left on device", "Disk quota exceeded"].iter().any(|phrase| said.contains(phrase));
-    Err(if full { HostError::NoSpace { at, said } } else { HostError::Bootstrap { at, step, said } })
+    let full = ["No space left on device", "Disk quota exceeded"]
+        .iter()
+        .any(|phrase| said.contains(phrase));
+    Err(if full {
+        HostError::NoSpace { at, said }
+    } else {
+        HostError::Bootstrap { at, step, said }
+    })
 }

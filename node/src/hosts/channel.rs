@@ -19,7 +19,10 @@ const WINDOW: u32 = 1 << 20;
 const MESSAGE: usize = 16 << 20;
 
 /// Opens the first connection at once, so that a missing agent is an error here.
-pub async fn agent(session: Arc<Session>, socket: String) -> Result<AgentClient<Channel>, HostError> {
+pub async fn agent(
+    session: Arc<Session>,
+    socket: String,
+) -> Result<AgentClient<Channel>, HostError> {
     let first = session.socket(&socket).await?;
     let at = session.at().clone();
     let first = Arc::new(tokio::sync::Mutex::new(Some(first)));
@@ -42,6 +45,11 @@ pub async fn agent(session: Arc<Session>, socket: String) -> Result<AgentClient<
         .initial_connection_window_size(WINDOW)
         .connect_with_connector(connector)
         .await
-        .map_err(|e| HostError::Agent { at, cause: e.to_string() })?;
-    Ok(AgentClient::new(channel).max_decoding_message_size(MESSAGE).max_encoding_message_size(MESSAGE))
+        .map_err(|e| HostError::Agent {
+            at,
+            cause: e.to_string(),
+        })?;
+    Ok(AgentClient::new(channel)
+        .max_decoding_message_size(MESSAGE)
+        .max_encoding_message_size(MESSAGE))
 }

@@ -24,14 +24,21 @@ pub async fn hello(
         instance_id: instance.to_string(),
         server_version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let agent = |cause: String| HostError::Agent { at: session.at().clone(), cause };
+    let agent = |cause: String| HostError::Agent {
+        at: session.at().clone(),
+        cause,
+    };
     let answer = tokio::time::timeout(ANSWER, client.hello(request)).await;
     let reply = answer
         .map_err(|_| agent(format!("no answer within {} s", ANSWER.as_secs())))?
         .map_err(|status| agent(status.message().to_owned()))?
         .into_inner();
     if reply.epoch_seen > term {
-        return Err(HostError::Superseded { at: session.at().clone(), seen: reply.epoch_seen, ours: term });
+        return Err(HostError::Superseded {
+            at: session.at().clone(),
+            seen: reply.epoch_seen,
+            ours: term,
+        });
     }
     Ok(reply)
 }

@@ -51,7 +51,9 @@ impl Intake {
                     }
                 }
             }
-            let streams = work.into_iter().map(|(key, runs)| self.store(key, begun.insert(key), runs));
+            let streams = work
+                .into_iter()
+                .map(|(key, runs)| self.store(key, begun.insert(key), runs));
             join_all(streams).await;
         }
     }
@@ -64,7 +66,11 @@ impl Intake {
         }
         for run in runs {
             let frames = run.frames.freeze();
-            let end = persist(key, || self.tools.logs.append(key.submission, key.stream, run.offset, frames.clone()));
+            let end = persist(key, || {
+                self.tools
+                    .logs
+                    .append(key.submission, key.stream, run.offset, frames.clone())
+            });
             self.acknowledge(key, end.await).await;
         }
     }
@@ -74,8 +80,17 @@ impl Intake {
         if self.status.stored(key, offset) {
             self.tools.wake.notify_one();
         }
-        let ack = LogAck { submission_id: key.submission.to_string(), stream: key.stream.word().into(), offset };
-        let _ = self.down.send(Down { kind: Some(down::Kind::Ack(ack)) }).await;
+        let ack = LogAck {
+            submission_id: key.submission.to_string(),
+            stream: key.stream.word().into(),
+            offset,
+        };
+        let _ = self
+            .down
+            .send(Down {
+                kind: Some(down::Kind::Ack(ack)),
+            })
+            .await;
     }
 }
 
@@ -106,10 +121,16 @@ struct Run {
 
 fn gather(runs: &mut Vec<Run>, offset: u64, frames: Bytes) {
     match runs.last_mut() {
-        Some(last) if last.offset + last.frames.len() as u64 == offset && last.frames.len() + frames.len() <= BATCH => {
+        Some(last)
+            if last.offset + last.frames.len() as u64 == offset
+                && last.frames.len() + frames.len() <= BATCH =>
+        {
             last.frames.extend_from_slice(&frames);
         }
-        _ => runs.push(Run { offset, frames: BytesMut::from(&frames[..]) }),
+        _ => runs.push(Run {
+            offset,
+            frames: BytesMut::from(&frames[..]),
+        }),
     }
 }
 
@@ -126,10 +147,22 @@ mod tests {
     #[test]
     fn adjoining_chunks_become_one() {
         let mut runs = Vec::new();
-        for (offset, len) in [(0, 10), (10, 5), (20, 5), (25, BATCH), (25 + BATCH as u64, 1)] {
+        for (offset, len) in [
+            (0, 10),
+            (10, 5),
+            (20, 5),
+            (25, BATCH),
+            (25 + BATCH as u64, 1),
+        ] {
             gather(&mut runs, offset, vec![0; len].into());
         }
-        let shape: Vec<_> = runs.iter().map(|run| (run.offset, run.frames.len())).collect();
-        assert_eq!(shape, [(0, 15), (20, 5), (25, BATCH), (25 + BATCH as u64, 1)]);
+        let shape: Vec<_> = runs
+            .iter()
+            .map(|run| (run.offset, run.frames.len()))
+            .collect();
+        assert_eq!(
+            shape,
+            [(0, 15), (20, 5), (25, BATCH), (25 + BATCH as u64, 1)]
+        );
     }
 }

@@ -18,7 +18,9 @@ use super::uploads::Uploads;
 use crate::env;
 use dstack_api::agent::agent_client::AgentClient;
 use dstack_api::agent::{self, Down, Observed, Ping, Up, down, up};
-use dstack_domain::decide::{DesiredJob, DesiredPhase, DesiredSet, ObservedJob, ObservedJobs, ObservedPhase};
+use dstack_domain::decide::{
+    DesiredJob, DesiredPhase, DesiredSet, ObservedJob, ObservedJobs, ObservedPhase,
+};
 use dstack_domain::ids::InstanceId;
 use dstack_domain::model::JobStatus;
 use rand::Rng as _;
@@ -94,8 +96,15 @@ impl Link {
         let (down, messages) = mpsc::channel(QUEUE);
         let opened = client.link(ReceiverStream::new(messages)).await;
         let at = session.at().clone();
-        let up = opened.map_err(|status| HostError::Agent { at, cause: status.message().to_owned() })?.into_inner();
-        Conversation::begin(self, session.clone(), client, down).serve(up).await
+        let up = opened
+            .map_err(|status| HostError::Agent {
+                at,
+                cause: status.message().to_owned(),
+            })?
+            .into_inner();
+        Conversation::begin(self, session.clone(), client, down)
+            .serve(up)
+            .await
     }
 }
 
@@ -121,11 +130,25 @@ impl<'a> Conversation<'a> {
         let (intake, incoming) = mpsc::unbounded_channel();
         let (observed, reported) = watch::channel(None);
         let (tools, status) = (link.tools.clone(), link.status.clone());
-        let storing = Intake { tools: tools.clone(), status, down: down.clone() }.run(incoming);
+        let storing = Intake {
+            tools: tools.clone(),
+            status,
+            down: down.clone(),
+        }
+        .run(incoming);
         let telling = reporter::run(tools.clone(), link.instance, link.term, reported);
         let tasks = [tokio::spawn(storing), tokio::spawn(telling)].map(AbortOnDropHandle::new);
         let uploads = Uploads::new(tools.bulk.clone(), client);
-        Conversation { link, session, down, intake, observed, uploads, known: BTreeSet::new(), _tasks: tasks }
+        Conversation {
+            link,
+            session,
+            down,
+            intake,
+            observed,
+            uploads,
+            known: BTreeSet::new(),
+            _tasks: tasks,
+        }
     }
 
     async fn serve(mut self, mut up: Streaming<Up>) -> Result<std::convert::Infallible, HostError> {
@@ -159,11 +182,17 @@ impl<'a> Conversation<'a> {
     }
 
     fn agent(&self, cause: &str) -> HostError {
-        HostError::Agent { at: self.session.at().clone(), cause: cause.to_owned() }
+        HostError::Agent {
+            at: self.session.at().clone(),
+            cause: cause.to_owned(),
+        }
     }
 
     async fn send(&self, kind: down::Kind) -> Result<(), HostError> {
-        let sent = self.down.send_timeout(Down { kind: Some(kind) }, SILENCE).await;
+        let sent = self
+            .down
+            .send_timeout(Down { kind: Some(kind) }, SILENCE)
+            .await;
         sent.map_err(|_| self.agent("it takes no more messages"))
     }
 
@@ -174,7 +203,11 @@ impl<'a> Conversation<'a> {
             Some(up::Kind::Logs(chunk)) => drop(self.intake.send(Incoming::Chunk(chunk))),
             Some(up::Kind::Refused(refused)) if refused.epoch_seen > self.link.term => {
                 let (at, ours) = (self.session.at().clone(), self.link.term);
-                return Err(HostError::Superseded { at, seen: refused.epoch_seen, ours });
+                return Err(HostError::Superseded {
+                    at,
+                    seen: refused.epoch_seen,
+                    ours,
+                });
             }
             Some(up::Kind::Refused(refused)) => return Err(self.agent(&refused.why)),
             // Pongs, and what a newer agent may say.
@@ -200,7 +233,8 @@ impl<'a> Conversation<'a> {
             if self.link.status.connected() {
                 tracing::info!(instance = %self.link.instance, term = self.link.term, "linked to the agent");
             }
-            self.observed.send_replace(Some(reports::observed(observed)));
+            self.observed
+                .send_replace(Some(reports::observed(observed)));
         }
         // An exit may complete what was stored before.
         self.link.tools.wake.notify_one();
@@ -211,7 +245,12 @@ impl<'a> Conversation<'a> {
         let jobs = self.orders(&set).await;
         let generation = self.link.generations.fetch_add(1, Ordering::Relaxed) + 1;
         tracing::debug!(instance = %self.link.instance, generation, jobs = jobs.len(), "pushing the desired set");
-        self.send(down::Kind::Desired(agent::Desired { epoch: self.link.term, generation, jobs })).await
+        self.send(down::Kind::Desired(agent::Desired {
+            epoch: self.link.term,
+            generation,
+            jobs,
+        }))
+        .await
     }
 
     /// A job that cannot be ordered ends with the reason, unless it is under way already.
@@ -223,8 +262,13 @@ impl<'a> Conversation<'a> {
                 match orders::order(&view.state, &self.link.tools.sealer, desired) {
                     Ok(order) => jobs.push(order),
                     Err(why) => {
-                        let status = view.state.submission(desired.submission).map(|submission| submission.status);
-                        if status == Some(JobStatus::Provisioning) && desired.phase == DesiredPhase::Run {
+                        let status = view
+                            .state
+                            .submission(desired.submission)
+                            .map(|submission| submission.status);
+                        if status == Some(JobStatus::Provisioning)
+                            && desired.phase == DesiredPhase::Run
+                        {
                             refused.push((desired.clone(), why));
                         } else {
                             jobs.push(orders::reminder(desired));
@@ -233,7 +277,9 @@ impl<'a> Conversation<'a> {
                 }
             }
         }
-        self.link.status.forget_refused(&set.jobs.iter().map(|job| job.submission).collect());
+        self.link
+            .status
+            .forget_refused(&set.jobs.iter().map(|job| job.submission).collect());
         for (desired, why) in refused {
             self.refuse(&desired, why).await;
         }

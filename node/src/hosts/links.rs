@@ -35,13 +35,21 @@ pub struct Links(Mutex<Leadership>);
 
 impl Links {
     /// Pushes to each instance what differs, links to new ones, leaves those that are not named.
-    pub fn set_desired(&self, tools: &Arc<Tools>, term: u64, sets: BTreeMap<InstanceId, DesiredSet>) {
+    pub fn set_desired(
+        &self,
+        tools: &Arc<Tools>,
+        term: u64,
+        sets: BTreeMap<InstanceId, DesiredSet>,
+    ) {
         let mut now = self.0.lock();
         if term < now.term || (term == now.term && now.over) {
             return;
         }
         if term > now.term {
-            *now = Leadership { term, ..Leadership::default() };
+            *now = Leadership {
+                term,
+                ..Leadership::default()
+            };
         }
         now.held.retain(|instance, _| sets.contains_key(instance));
         for (instance, set) in sets {
@@ -69,18 +77,32 @@ impl Links {
         links
             .held
             .iter()
-            .map(|(instance, held)| (*instance, held.status.fact(last_seen(tools, *instance, now))))
+            .map(|(instance, held)| {
+                (
+                    *instance,
+                    held.status.fact(last_seen(tools, *instance, now)),
+                )
+            })
             .collect()
     }
 
     pub fn drained(&self) -> BTreeSet<SubmissionId> {
-        self.0.lock().held.values().flat_map(|held| held.status.drained()).collect()
+        self.0
+            .lock()
+            .held
+            .values()
+            .flat_map(|held| held.status.drained())
+            .collect()
     }
 
     pub fn stop(&self, term: u64) {
         let mut now = self.0.lock();
         if term >= now.term {
-            *now = Leadership { term, over: true, ..Leadership::default() };
+            *now = Leadership {
+                term,
+                over: true,
+                ..Leadership::default()
+            };
         }
     }
 }
@@ -94,9 +116,19 @@ fn hold(
 ) -> Held {
     let (desired, receiver) = watch::channel(Arc::new(set));
     let status = Arc::new(Status::trying(env::now()));
-    let link =
-        Link { tools: tools.clone(), instance, term, desired: receiver, generations, status: status.clone() };
-    Held { desired, status, _task: AbortOnDropHandle::new(tokio::spawn(link.run())) }
+    let link = Link {
+        tools: tools.clone(),
+        instance,
+        term,
+        desired: receiver,
+        generations,
+        status: status.clone(),
+    };
+    Held {
+        desired,
+        status,
+        _task: AbortOnDropHandle::new(tokio::spawn(link.run())),
+    }
 }
 
 fn last_seen(tools: &Tools, instance: InstanceId, now: Timestamp) -> Option<Timestamp> {

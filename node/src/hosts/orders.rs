@@ -4,8 +4,8 @@
 use crate::sealing::Sealer;
 use dstack_api::agent::{self, Phase};
 use dstack_api::agent_job::{
-    Cluster, CodeArchive, GpuSelection, IfExists, JobOrder, NetworkMode, OrderArchive, OrderMount, OrderRepo, OrderUser,
-    SshKeyPair,
+    Cluster, CodeArchive, GpuSelection, IfExists, JobOrder, NetworkMode, OrderArchive, OrderMount,
+    OrderRepo, OrderUser, SshKeyPair,
 };
 use dstack_domain::decide::{DesiredJob, DesiredPhase};
 use dstack_domain::model::{self, GpuShare, Sealed};
@@ -15,11 +15,22 @@ use dstack_domain::state::State;
 use std::collections::BTreeMap;
 
 /// The order, or why there can be none, for the user to read.
-pub fn order(state: &State, sealer: &Sealer, desired: &DesiredJob) -> Result<agent::DesiredJob, String> {
-    let secrets = Secrets { state, sealer, project: &desired.project_name };
+pub fn order(
+    state: &State,
+    sealer: &Sealer,
+    desired: &DesiredJob,
+) -> Result<agent::DesiredJob, String> {
+    let secrets = Secrets {
+        state,
+        sealer,
+        project: &desired.project_name,
+    };
     let (mut env, mut secret_env) = (desired.fleet_env.clone(), BTreeMap::new());
     for (name, text) in &desired.job.env {
-        match secrets.resolve(text).map_err(|why| format!("the variable {name} cannot be set: {why}"))? {
+        match secrets
+            .resolve(text)
+            .map_err(|why| format!("the variable {name} cannot be set: {why}"))?
+        {
             Resolved::Open(value) => env.insert(name.clone(), value),
             Resolved::Secret(value) => {
                 // Whatever the fleet says about it lies below.
@@ -32,18 +43,24 @@ pub fn order(state: &State, sealer: &Sealer, desired: &DesiredJob) -> Result<age
         None => None,
         Some(auth) => {
             let part = |text| secrets.resolve(text).map(Resolved::value);
-            let refused = |why| format!("the credentials of the image registry cannot be used: {why}");
+            let refused =
+                |why| format!("the credentials of the image registry cannot be used: {why}");
             Some(agent::RegistryAuth {
                 username: part(&auth.username).map_err(refused)?,
                 password: part(&auth.password).map_err(refused)?,
             })
         }
     };
-    let order = JobOrder { env, ..plain(desired, sealer)? };
+    let order = JobOrder {
+        env,
+        ..plain(desired, sealer)?
+    };
     let (phase, grace_s) = phase(desired.phase);
     Ok(agent::DesiredJob {
         submission_id: desired.submission.to_string(),
-        spec_json: order.to_json().map_err(|error| format!("the order cannot be written: {error}"))?,
+        spec_json: order
+            .to_json()
+            .map_err(|error| format!("the order cannot be written: {error}"))?,
         phase: phase.into(),
         grace_s,
         secret_env: secret_env.into_iter().collect(),
@@ -99,7 +116,11 @@ impl Secrets<'_> {
             }
             _ => Ok(None),
         })?;
-        Ok(if secret { Resolved::Secret(value) } else { Resolved::Open(value) })
+        Ok(if secret {
+            Resolved::Secret(value)
+        } else {
+            Resolved::Open(value)
+        })
     }
 
     fn secret(&self, name: &str) -> Result<String, String> {
@@ -121,7 +142,10 @@ fn plain(desired: &DesiredJob, sealer: &Sealer) -> Result<JobOrder, String> {
     let job = &*desired.job;
     let key = match &desired.cluster_key {
         None => None,
-        Some(key) => Some(SshKeyPair { private: open(sealer, &key.private)?, public: key.public.clone() }),
+        Some(key) => Some(SshKeyPair {
+            private: open(sealer, &key.private)?,
+            public: key.public.clone(),
+        }),
     };
     Ok(JobOrder {
         run_id: desired.run_id.to_string(),
@@ -151,9 +175,15 @@ fn plain(desired: &DesiredJob, sealer: &Sealer) -> Result<JobOrder, String> {
         archives: desired
             .archives
             .iter()
-            .map(|archive| OrderArchive { sha256: archive.sha256.clone(), path: archive.path.clone() })
+            .map(|archive| OrderArchive {
+                sha256: archive.sha256.clone(),
+                path: archive.path.clone(),
+            })
             .collect(),
-        code_archive: job.repo_code_hash.clone().map(|sha256| CodeArchive { sha256 }),
+        code_archive: job
+            .repo_code_hash
+            .clone()
+            .map(|sha256| CodeArchive { sha256 }),
         cluster: Cluster {
             job_ips: desired.cluster.job_ips.clone(),
             master_ip: desired.cluster.master_ip.clone(),
@@ -168,7 +198,11 @@ fn plain(desired: &DesiredJob, sealer: &Sealer) -> Result<JobOrder, String> {
         },
         cpu_limit: desired.cpu_limit,
         memory_limit_bytes: desired.memory_limit_mib.map(|mib| mib << 20),
-        shm_size_bytes: job.requirements.resources.shm_size.map(|size| size.as_mib() << 20),
+        shm_size_bytes: job
+            .requirements
+            .resources
+            .shm_size
+            .map(|size| size.as_mib() << 20),
         network_mode: match desired.network_mode {
             model::NetworkMode::Host => NetworkMode::Host,
             model::NetworkMode::Bridge => NetworkMode::Bridge,
@@ -185,9 +219,15 @@ fn plain(desired: &DesiredJob, sealer: &Sealer) -> Result<JobOrder, String> {
 fn mounts(job: &JobSpec) -> Vec<OrderMount> {
     let all = job.volumes.iter().flatten();
     all.filter_map(|mount| match mount {
-        MountPoint::Instance { instance_path, path, optional } => {
-            Some(OrderMount { instance_path: instance_path.clone(), path: path.clone(), optional: *optional })
-        }
+        MountPoint::Instance {
+            instance_path,
+            path,
+            optional,
+        } => Some(OrderMount {
+            instance_path: instance_path.clone(),
+            path: path.clone(),
+            optional: *optional,
+        }),
         // Network volumes do not exist on hosts of one's own.
         MountPoint::Volume { .. } => None,
     })
@@ -206,9 +246,22 @@ fn repo(desired: &DesiredJob, sealer: &Sealer) -> Result<Option<OrderRepo>, Stri
     };
     Ok(match &job.repo_data {
         None | Some(RunRepoData::Virtual) => None,
-        Some(RunRepoData::Local { .. }) => Some(OrderRepo { kind: "local".into(), ..common }),
-        Some(RunRepoData::Remote { repo_branch, repo_hash, repo_config_name, repo_config_email, .. }) => {
-            let creds = desired.repo_creds.as_ref().map(|creds| open(sealer, creds)).transpose()?;
+        Some(RunRepoData::Local { .. }) => Some(OrderRepo {
+            kind: "local".into(),
+            ..common
+        }),
+        Some(RunRepoData::Remote {
+            repo_branch,
+            repo_hash,
+            repo_config_name,
+            repo_config_email,
+            ..
+        }) => {
+            let creds = desired
+                .repo_creds
+                .as_ref()
+                .map(|creds| open(sealer, creds))
+                .transpose()?;
             Some(OrderRepo {
                 kind: "remote".into(),
                 clone_url: creds.as_deref().and_then(clone_url),
@@ -226,7 +279,10 @@ fn repo(desired: &DesiredJob, sealer: &Sealer) -> Result<Option<OrderRepo>, Stri
 fn clone_url(creds: &str) -> Option<String> {
     let creds: serde_json::Value = serde_json::from_str(creds).ok()?;
     let url = creds.get("clone_url")?.as_str()?;
-    let token = creds.get("oauth_token").and_then(|token| token.as_str()).filter(|token| !token.is_empty());
+    let token = creds
+        .get("oauth_token")
+        .and_then(|token| token.as_str())
+        .filter(|token| !token.is_empty());
     Some(match (token, url.strip_prefix("https://")) {
         (Some(token), Some(rest)) if !rest.split('/').next().unwrap_or_default().contains('@') => {
             format!("https://x-access-token:{token}@{rest}")
@@ -250,7 +306,10 @@ mod tests {
             url(r#"{"clone_url":"https://me@github.com/a/b.git","oauth_token":"t0"}"#).as_deref(),
             Some("https://me@github.com/a/b.git")
         );
-        assert_eq!(url(r#"{"clone_url":"git@github.com:a/b.git","oauth_token":null}"#).as_deref(), Some("git@github.com:a/b.git"));
+        assert_eq!(
+            url(r#"{"clone_url":"git@github.com:a/b.git","oauth_token":null}"#).as_deref(),
+            Some("git@github.com:a/b.git")
+        );
         assert_eq!(url("not json"), None);
     }
 }

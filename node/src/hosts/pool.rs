@@ -27,7 +27,11 @@ pub struct Pool {
 
 impl Pool {
     pub fn new(views: Views, sealer: Sealer) -> Self {
-        Self { views, sealer, slots: Arc::default() }
+        Self {
+            views,
+            sealer,
+            slots: Arc::default(),
+        }
     }
 
     fn slot(&self, instance: InstanceId) -> Arc<tokio::sync::Mutex<Slot>> {
@@ -83,7 +87,11 @@ impl Pool {
     pub async fn drop_session(&self, id: InstanceId, session: &Arc<Session>) {
         let slot = self.slot(id);
         let mut slot = slot.lock().await;
-        if slot.session.as_ref().is_some_and(|own| Arc::ptr_eq(own, session)) {
+        if slot
+            .session
+            .as_ref()
+            .is_some_and(|own| Arc::ptr_eq(own, session))
+        {
             slot.session = None;
         }
         session.close().await;

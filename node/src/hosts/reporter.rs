@@ -57,7 +57,31 @@ async fn tell(tools: &Tools, instance: InstanceId, term: u64, observed: &Observe
 
 /// For what the hands themselves know of a job.
 pub async fn tell_one(tools: &Tools, instance: InstanceId, term: u64, job: ObservedJob) {
-    let ObservedPhase::Exited { exit_status, signal, reason, message, at } = job.phase else { return };
-    let observation = JobObservation::Exited { exit_status, signal, reason, message, at };
-    tools.tell(term, RecordJob { submission: job.submission, instance, observation }).await;
+    let ObservedPhase::Exited {
+        exit_status,
+        signal,
+        reason,
+        message,
+        at,
+    } = job.phase
+    else {
+        return;
+    };
+    let observation = JobObservation::Exited {
+        exit_status,
+        signal,
+        reason,
+        message,
+        at,
+    };
+    tools
+        .tell(
+            term,
+            RecordJob {
+                submission: job.submission,
+                instance,
+                observation,
+            },
+        )
+        .await;
 }

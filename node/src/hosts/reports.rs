@@ -20,9 +20,13 @@ fn job(job: &agent::ObservedJob) -> Option<ObservedJob> {
     let phase = match job.phase.as_str() {
         // Waiting for archives is a part of being accepted that only the hands care about.
         phase::ACCEPTED | phase::WAITING_ARCHIVES => ObservedPhase::Accepted,
-        phase::PULLING => ObservedPhase::Pulling { progress: job.pull.map(progress) },
+        phase::PULLING => ObservedPhase::Pulling {
+            progress: job.pull.map(progress),
+        },
         phase::CREATING => ObservedPhase::Creating,
-        phase::RUNNING => ObservedPhase::Running { started_at: micros(job.started_at_us) },
+        phase::RUNNING => ObservedPhase::Running {
+            started_at: micros(job.started_at_us),
+        },
         phase::EXITED => ObservedPhase::Exited {
             exit_status: job.has_exit_status.then_some(job.exit_status),
             signal: (job.signal != 0).then_some(job.signal),
@@ -35,7 +39,9 @@ fn job(job: &agent::ObservedJob) -> Option<ObservedJob> {
             return None;
         }
     };
-    let port = |(inside, outside): (&u32, &u32)| Some((u16::try_from(*inside).ok()?, u16::try_from(*outside).ok()?));
+    let port = |(inside, outside): (&u32, &u32)| {
+        Some((u16::try_from(*inside).ok()?, u16::try_from(*outside).ok()?))
+    };
     Some(ObservedJob {
         submission,
         phase,
@@ -64,8 +70,10 @@ fn micros(micros: i64) -> Option<Timestamp> {
 
 pub fn facts(facts: HostFacts) -> model::HostFacts {
     let gpus: Vec<model::HostGpu> = facts.gpus.into_iter().map(gpu).collect();
-    let driver = text(&facts.gpu_driver)
-        .map(|version| model::GpuDriver { vendor: gpus.first().map(|gpu| gpu.vendor.clone()), version });
+    let driver = text(&facts.gpu_driver).map(|version| model::GpuDriver {
+        vendor: gpus.first().map(|gpu| gpu.vendor.clone()),
+        version,
+    });
     model::HostFacts {
         cpus: facts.cpus,
         memory_mib: facts.memory_mib,
@@ -92,7 +100,11 @@ fn gpu(gpu: agent::Gpu) -> model::HostGpu {
 }
 
 fn nic(nic: agent::Nic) -> model::HostNic {
-    model::HostNic { name: nic.name, addresses: nic.addresses, speed_mbps: nic.speed_mbps }
+    model::HostNic {
+        name: nic.name,
+        addresses: nic.addresses,
+        speed_mbps: nic.speed_mbps,
+    }
 }
 
 #[cfg(test)]
@@ -120,14 +132,26 @@ mod tests {
                 reported("exited"),
                 reported("waiting-archives"),
                 reported("dancing"),
-                agent::ObservedJob { submission_id: "x".into(), ..reported("running") },
+                agent::ObservedJob {
+                    submission_id: "x".into(),
+                    ..reported("running")
+                },
             ],
         };
         let all = observed(&all);
         assert_eq!((all.epoch, all.generation, all.jobs.len()), (4, 2, 2));
         let at = Timestamp::from_microsecond(5).unwrap();
         let (exit_status, signal, reason, message) = (Some(3), None, None, None);
-        assert_eq!(all.jobs[0].phase, ObservedPhase::Exited { exit_status, signal, reason, message, at });
+        assert_eq!(
+            all.jobs[0].phase,
+            ObservedPhase::Exited {
+                exit_status,
+                signal,
+                reason,
+                message,
+                at
+            }
+        );
         assert_eq!(all.jobs[0].ports, [(8000, 33000)].into());
         assert_eq!(all.jobs[1].phase, ObservedPhase::Accepted);
     }

@@ -2,7 +2,9 @@
 
 use super::failure::{Address, HostError};
 use russh::client::{self, Config, Handle, Handler, Msg};
-use russh::keys::{Algorithm, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate};
+use russh::keys::{
+    Algorithm, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate,
+};
 use russh::{ChannelMsg, ChannelStream};
 use std::borrow::Cow;
 use std::fmt;
@@ -40,7 +42,10 @@ pub struct Target {
 
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Target").field("at", &self.at.to_string()).field("proxy", &self.proxy).finish_non_exhaustive()
+        f.debug_struct("Target")
+            .field("at", &self.at.to_string())
+            .field("proxy", &self.proxy)
+            .finish_non_exhaustive()
     }
 }
 
@@ -71,12 +76,21 @@ struct Doorkeeper {
 impl Handler for Doorkeeper {
     type Error = russh::Error;
 
-    async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, Self::Error> {
+    async fn check_server_key(
+        &mut self,
+        key: &PublicKeyOrCertificate,
+    ) -> Result<bool, Self::Error> {
         // Certificates are not asked for, so none may be offered.
-        let PublicKeyOrCertificate::PublicKey { key, .. } = key else { return Ok(false) };
+        let PublicKeyOrCertificate::PublicKey { key, .. } = key else {
+            return Ok(false);
+        };
         let known = self.shown.get_or_init(|| key.clone());
         let same = known.key_data() == key.key_data();
-        Ok(same && self.expected.as_ref().is_none_or(|expected| expected.key_data() == key.key_data()))
+        Ok(same
+            && self
+                .expected
+                .as_ref()
+                .is_none_or(|expected| expected.key_data() == key.key_data()))
     }
 }
 
@@ -89,7 +103,9 @@ impl Session {
             }
             Some(proxy) => {
                 // Boxed: the future of a jump contains the future of a login.
-                let outer = Box::pin(Self::connect(proxy)).await.map_err(|e| HostError::Proxy(Box::new(e)))?;
+                let outer = Box::pin(Self::connect(proxy))
+                    .await
+                    .map_err(|e| HostError::Proxy(Box::new(e)))?;
                 let stream = outer.jump(&target.at).await?;
                 log_in(target, stream, Some(Box::new(outer))).await
             }
@@ -110,11 +126,16 @@ impl Session {
     }
 
     pub async fn close(&self) {
-        let _ = self.handle.disconnect(russh::Disconnect::ByApplication, "", "en").await;
+        let _ = self
+            .handle
+            .disconnect(russh::Disconnect::ByApplication, "", "en")
+            .await;
     }
 
     async fn jump(&self, to: &Address) -> Result<ChannelStream<Msg>, HostError> {
-        let opened = self.handle.channel_open_direct_tcpip(&*to.hostname, to.port.into(), "127.0.0.1", 0);
+        let opened =
+            self.handle
+                .channel_open_direct_tcpip(&*to.hostname, to.port.into(), "127.0.0.1", 0);
         match timeout(CONNECT, opened).await {
             Ok(Ok(channel)) => Ok(channel.into_stream()),
             Ok(Err(cause)) => Err(HostError::Jump {
@@ -123,13 +144,19 @@ impl Session {
                 port: to.port,
                 cause: channel_failure(&cause),
             }),
-            Err(_) => Err(HostError::TimedOut { at: to.clone(), seconds: CONNECT.as_secs() }),
+            Err(_) => Err(HostError::TimedOut {
+                at: to.clone(),
+                seconds: CONNECT.as_secs(),
+            }),
         }
     }
 
     /// A byte stream to a unix socket of the host.
     pub async fn socket(&self, path: &str) -> Result<ChannelStream<Msg>, HostError> {
-        let socket = |cause| HostError::Socket { at: self.at.clone(), cause };
+        let socket = |cause| HostError::Socket {
+            at: self.at.clone(),
+            cause,
+        };
         match timeout(CONNECT, self.handle.channel_open_direct_streamlocal(path)).await {
             Ok(Ok(channel)) => Ok(channel.into_stream()),
             Ok(Err(russh::Error::SendError)) => Err(self.lost("it was closed")),
@@ -139,14 +166,26 @@ impl Session {
     }
 
     fn lost(&self, cause: impl fmt::Display) -> HostError {
-        HostError::Lost { at: self.at.clone(), cause: cause.to_string() }
+        HostError::Lost {
+            at: self.at.clone(),
+            cause: cause.to_string(),
+        }
     }
 
     /// Runs a command line in the login shell, with `input` as its standard input.
-    pub async fn run(&self, command: &str, input: &[u8], limit: Duration) -> Result<Output, HostError> {
+    pub async fn run(
+        &self,
+        command: &str,
+        input: &[u8],
+        limit: Duration,
+    ) -> Result<Output, HostError> {
         let work = async {
             let _place = self.commands.acquire().await.map_err(|e| self.lost(e))?;
-            let channel = self.handle.channel_open_session().await.map_err(|e| self.lost(channel_failure(&e)))?;
+            let channel = self
+                .handle
+                .channel_open_session()
+                .await
+                .map_err(|e| self.lost(channel_failure(&e)))?;
             let (mut read, write) = channel.split();
             write.exec(true, command).await.map_err(|e| self.lost(e))?;
             let mut writer = write.make_writer();
@@ -164,7 +203,9 @@ impl Session {
                         ChannelMsg::Data { data } => keep(&mut output.stdout, &data),
                         ChannelMsg::ExtendedData { data, .. } => keep(&mut output.stderr, &data),
                         ChannelMsg::ExitStatus { exit_status } => output.status = Some(exit_status),
-                        ChannelMsg::Failure => return Err(self.lost("it does not let us run commands")),
+                        ChannelMsg::Failure => {
+                            return Err(self.lost("it does not let us run commands"));
+                        }
                         ChannelMsg::Close => break,
                         _ => {}
                     }
@@ -179,7 +220,10 @@ impl Session {
         };
         match timeout(limit, work).await {
             Ok(done) => done,
-            Err(_) => Err(self.lost(format_args!("a command took longer than {} s", limit.as_secs()))),
+            Err(_) => Err(self.lost(format_args!(
+                "a command took longer than {} s",
+                limit.as_secs()
+            ))),
         }
     }
 }
@@ -190,7 +234,10 @@ fn keep(kept: &mut Vec<u8>, data: &[u8]) {
 }
 
 async fn dial(at: &Address) -> Result<TcpStream, HostError> {
-    let dns = |cause: String| HostError::Dns { hostname: at.hostname.clone(), cause };
+    let dns = |cause: String| HostError::Dns {
+        hostname: at.hostname.clone(),
+        cause,
+    };
     let found = timeout(CONNECT, tokio::net::lookup_host((&*at.hostname, at.port)))
         .await
         .map_err(|_| dns("no answer from DNS".into()))?
@@ -203,7 +250,12 @@ async fn dial(at: &Address) -> Result<TcpStream, HostError> {
                 return Ok(stream);
             }
             Ok(Err(error)) => last = Some(classify(at, &error)),
-            Err(_) => last = Some(HostError::TimedOut { at: at.clone(), seconds: CONNECT.as_secs() }),
+            Err(_) => {
+                last = Some(HostError::TimedOut {
+                    at: at.clone(),
+                    seconds: CONNECT.as_secs(),
+                })
+            }
         }
     }
     Err(last.unwrap_or_else(|| dns("it has no address".into())))
@@ -213,8 +265,14 @@ fn classify(at: &Address, error: &io::Error) -> HostError {
     let at = at.clone();
     match error.kind() {
         io::ErrorKind::ConnectionRefused => HostError::Refused { at },
-        io::ErrorKind::TimedOut => HostError::TimedOut { at, seconds: CONNECT.as_secs() },
-        _ => HostError::Unreachable { at, cause: error.to_string() },
+        io::ErrorKind::TimedOut => HostError::TimedOut {
+            at,
+            seconds: CONNECT.as_secs(),
+        },
+        _ => HostError::Unreachable {
+            at,
+            cause: error.to_string(),
+        },
     }
 }
 
@@ -239,31 +297,47 @@ fn config(expected: Option<&PublicKey>) -> Config {
     config
 }
 
-async fn log_in<S>(target: &Target, stream: S, proxy: Option<Box<Session>>) -> Result<Session, HostError>
+async fn log_in<S>(
+    target: &Target,
+    stream: S,
+    proxy: Option<Box<Session>>,
+) -> Result<Session, HostError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     match timeout(HANDSHAKE, shake_hands(target, stream, proxy)).await {
         Ok(done) => done,
-        Err(_) => Err(HostError::TimedOut { at: target.at.clone(), seconds: HANDSHAKE.as_secs() }),
+        Err(_) => Err(HostError::TimedOut {
+            at: target.at.clone(),
+            seconds: HANDSHAKE.as_secs(),
+        }),
     }
 }
 
-async fn shake_hands<S>(target: &Target, stream: S, proxy: Option<Box<Session>>) -> Result<Session, HostError>
+async fn shake_hands<S>(
+    target: &Target,
+    stream: S,
+    proxy: Option<Box<Session>>,
+) -> Result<Session, HostError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let at = &target.at;
     let key = private_key(target)?;
     let expected = match &target.host_key {
-        Some(text) => Some(PublicKey::from_openssh(text).map_err(|e| HostError::Handshake {
-            at: at.clone(),
-            cause: format!("its recorded host key is unreadable: {e}"),
-        })?),
+        Some(text) => Some(
+            PublicKey::from_openssh(text).map_err(|e| HostError::Handshake {
+                at: at.clone(),
+                cause: format!("its recorded host key is unreadable: {e}"),
+            })?,
+        ),
         None => None,
     };
     let shown = Arc::new(OnceLock::new());
-    let doorkeeper = Doorkeeper { expected: expected.clone(), shown: shown.clone() };
+    let doorkeeper = Doorkeeper {
+        expected: expected.clone(),
+        shown: shown.clone(),
+    };
     let config = Arc::new(config(expected.as_ref()));
     let connected = client::connect_stream(config, stream, doorkeeper).await;
     let mut handle = connected.map_err(|error| match (&error, &expected, shown.get()) {
@@ -272,24 +346,53 @@ where
             expected: fingerprint(expected),
             found: fingerprint(found),
         },
-        _ => HostError::Handshake { at: at.clone(), cause: error.to_string() },
+        _ => HostError::Handshake {
+            at: at.clone(),
+            cause: error.to_string(),
+        },
     })?;
     authenticate(&mut handle, at, key).await?;
-    let host_key = shown.get().and_then(|key| key.to_openssh().ok()).unwrap_or_default();
-    Ok(Session { handle, at: at.clone(), host_key, commands: Semaphore::new(COMMANDS), _proxy: proxy })
+    let host_key = shown
+        .get()
+        .and_then(|key| key.to_openssh().ok())
+        .unwrap_or_default();
+    Ok(Session {
+        handle,
+        at: at.clone(),
+        host_key,
+        commands: Semaphore::new(COMMANDS),
+        _proxy: proxy,
+    })
 }
 
 fn private_key(target: &Target) -> Result<PrivateKey, HostError> {
-    let Some(text) = &target.key else { return Err(HostError::NoKey { at: target.at.clone() }) };
-    russh::keys::decode_secret_key(text, None)
-        .map_err(|e| HostError::BadKey { at: target.at.clone(), cause: e.to_string() })
+    let Some(text) = &target.key else {
+        return Err(HostError::NoKey {
+            at: target.at.clone(),
+        });
+    };
+    russh::keys::decode_secret_key(text, None).map_err(|e| HostError::BadKey {
+        at: target.at.clone(),
+        cause: e.to_string(),
+    })
 }
 
-async fn authenticate(handle: &mut Handle<Doorkeeper>, at: &Address, key: PrivateKey) -> Result<(), HostError> {
-    let handshake = |cause: russh::Error| HostError::Handshake { at: at.clone(), cause: cause.to_string() };
+async fn authenticate(
+    handle: &mut Handle<Doorkeeper>,
+    at: &Address,
+    key: PrivateKey,
+) -> Result<(), HostError> {
+    let handshake = |cause: russh::Error| HostError::Handshake {
+        at: at.clone(),
+        cause: cause.to_string(),
+    };
     let fingerprint = fingerprint(key.public_key());
     let hash = match key.algorithm().is_rsa() {
-        true => handle.best_supported_rsa_hash().await.map_err(handshake)?.unwrap_or(Some(HashAlg::Sha256)),
+        true => handle
+            .best_supported_rsa_hash()
+            .await
+            .map_err(handshake)?
+            .unwrap_or(Some(HashAlg::Sha256)),
         false => None,
     };
     let signed = PrivateKeyWithHashAlg::new(Arc::new(key), hash);
@@ -297,9 +400,10 @@ async fn authenticate(handle: &mut Handle<Doorkeeper>, at: &Address, key: Privat
     match answer {
         Ok(answer) if answer.success() => Ok(()),
         // sshd hangs up after too many attempts, or at once on a user it does not let in.
-        Ok(_) | Err(russh::Error::Disconnect | russh::Error::HUP) => {
-            Err(HostError::Auth { at: at.clone(), fingerprint })
-        }
+        Ok(_) | Err(russh::Error::Disconnect | russh::Error::HUP) => Err(HostError::Auth {
+            at: at.clone(),
+            fingerprint,
+        }),
         Err(error) => Err(handshake(error)),
     }
 }
@@ -311,7 +415,9 @@ fn fingerprint(key: &PublicKey) -> String {
 fn channel_failure(error: &russh::Error) -> String {
     use russh::ChannelOpenFailure::{AdministrativelyProhibited, ConnectFailed};
     match error {
-        russh::Error::ChannelOpenFailure(AdministrativelyProhibited) => "its configuration forbids it".into(),
+        russh::Error::ChannelOpenFailure(AdministrativelyProhibited) => {
+            "its configuration forbids it".into()
+        }
         russh::Error::ChannelOpenFailure(ConnectFailed) => "nobody listens there".into(),
         other => other.to_string(),
     }

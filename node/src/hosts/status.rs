@@ -28,7 +28,10 @@ pub struct Status(Mutex<Known>);
 impl Status {
     /// A link that is to be made, from now on.
     pub fn trying(now: Timestamp) -> Self {
-        Self(Mutex::new(Known { trying_since: Some(now), ..Known::default() }))
+        Self(Mutex::new(Known {
+            trying_since: Some(now),
+            ..Known::default()
+        }))
     }
 
     /// True when that is news.
@@ -59,16 +62,27 @@ impl Status {
     }
 
     pub fn observed(&self, observed: &Observed) {
-        let exited = observed.jobs.iter().filter(|job| job.phase == phase::EXITED);
+        let exited = observed
+            .jobs
+            .iter()
+            .filter(|job| job.phase == phase::EXITED);
         let ends = exited.filter_map(|job| {
-            let ends = [(Stream::Job, job.job_log_end), (Stream::Runner, job.runner_log_end)];
+            let ends = [
+                (Stream::Job, job.job_log_end),
+                (Stream::Runner, job.runner_log_end),
+            ];
             Some((job.submission_id.parse().ok()?, ends))
         });
-        let named: BTreeSet<SubmissionId> =
-            observed.jobs.iter().filter_map(|job| job.submission_id.parse().ok()).collect();
+        let named: BTreeSet<SubmissionId> = observed
+            .jobs
+            .iter()
+            .filter_map(|job| job.submission_id.parse().ok())
+            .collect();
         let mut known = self.0.lock();
         known.ends = ends.collect();
-        known.stored.retain(|key, _| named.contains(&key.submission));
+        known
+            .stored
+            .retain(|key, _| named.contains(&key.submission));
     }
 
     /// True when an exited job's output is complete with that.
@@ -76,7 +90,10 @@ impl Status {
         let mut known = self.0.lock();
         let entry = known.stored.entry(key).or_default();
         *entry = upto.max(*entry);
-        known.ends.get(&key.submission).is_some_and(|ends| known.is_complete(key.submission, ends))
+        known
+            .ends
+            .get(&key.submission)
+            .is_some_and(|ends| known.is_complete(key.submission, ends))
     }
 
     pub fn refused(&self, submission: SubmissionId) {
@@ -84,20 +101,32 @@ impl Status {
     }
 
     pub fn forget_refused(&self, but: &BTreeSet<SubmissionId>) {
-        self.0.lock().refused.retain(|submission| but.contains(submission));
+        self.0
+            .lock()
+            .refused
+            .retain(|submission| but.contains(submission));
     }
 
     /// Exited jobs whose output a majority has to its end.
     pub fn drained(&self) -> BTreeSet<SubmissionId> {
         let known = self.0.lock();
-        let complete = known.ends.iter().filter(|(id, ends)| known.is_complete(**id, ends)).map(|(id, _)| *id);
+        let complete = known
+            .ends
+            .iter()
+            .filter(|(id, ends)| known.is_complete(**id, ends))
+            .map(|(id, _)| *id);
         complete.chain(known.refused.iter().copied()).collect()
     }
 }
 
 impl Known {
     fn is_complete(&self, submission: SubmissionId, ends: &[(Stream, u64); 2]) -> bool {
-        let stored = |stream| self.stored.get(&Key::new(submission, stream)).copied().unwrap_or(0);
+        let stored = |stream| {
+            self.stored
+                .get(&Key::new(submission, stream))
+                .copied()
+                .unwrap_or(0)
+        };
         ends.iter().all(|(stream, end)| stored(*stream) >= *end)
     }
 }
@@ -124,8 +153,14 @@ mod tests {
     #[test]
     fn a_job_is_drained_when_both_streams_are_stored() {
         let status = Status::default();
-        let running = ObservedJob { phase: phase::RUNNING.into(), ..exited(2, 0, 0) };
-        status.observed(&Observed { jobs: vec![exited(1, 100, 10), running, exited(3, 0, 0)], ..Observed::default() });
+        let running = ObservedJob {
+            phase: phase::RUNNING.into(),
+            ..exited(2, 0, 0)
+        };
+        status.observed(&Observed {
+            jobs: vec![exited(1, 100, 10), running, exited(3, 0, 0)],
+            ..Observed::default()
+        });
         assert_eq!(status.drained(), [id(3)].into());
         assert!(!status.stored(Key::new(id(1), Stream::Job), 100));
         assert!(status.stored(Key::new(id(1), Stream::Runner), 10));
@@ -137,7 +172,10 @@ mod tests {
 
     #[test]
     fn silence_is_counted_from_the_first_failure() {
-        let (one, two) = (Timestamp::from_second(1).unwrap(), Timestamp::from_second(2).unwrap());
+        let (one, two) = (
+            Timestamp::from_second(1).unwrap(),
+            Timestamp::from_second(2).unwrap(),
+        );
         let status = Status::trying(one);
         assert!(status.failed(two, "no"));
         assert!(!status.failed(two, "no"));
@@ -146,6 +184,9 @@ mod tests {
         assert!(!status.connected());
         assert!(status.failed(two, "no"));
         let fact = status.fact(Some(one));
-        assert_eq!((fact.connected, fact.trying_since, fact.last_seen), (false, Some(two), Some(one)));
+        assert_eq!(
+            (fact.connected, fact.trying_since, fact.last_seen),
+            (false, Some(two), Some(one))
+        );
     }
 }

@@ -45,7 +45,11 @@ impl Tools {
         match self.door.propose_as_leader(term, command).await {
             Ok(_) => Told::Applied,
             Err(DoorError::Rejected(rejection)) => {
-                tracing::debug!(command = name, why = rejection.message, "what was seen is no longer of interest");
+                tracing::debug!(
+                    command = name,
+                    why = rejection.message,
+                    "what was seen is no longer of interest"
+                );
                 Told::Refused
             }
             Err(DoorError::Deposed { .. } | DoorError::Stopped) => Told::Over,
@@ -57,6 +61,11 @@ impl Tools {
     }
 
     pub fn cluster_id(&self) -> String {
-        self.views.now().state.cluster().map(|cluster| cluster.id.to_string()).unwrap_or_default()
+        self.views
+            .now()
+            .state
+            .cluster()
+            .map(|cluster| cluster.id.to_string())
+            .unwrap_or_default()
     }
 }

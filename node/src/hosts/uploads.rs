@@ -24,7 +24,12 @@ pub struct Uploads {
 
 impl Uploads {
     pub fn new(bulk: Arc<Bulk>, client: AgentClient<Channel>) -> Self {
-        Self { bulk, client, under_way: Arc::default(), tasks: JoinSet::new() }
+        Self {
+            bulk,
+            client,
+            under_way: Arc::default(),
+            tasks: JoinSet::new(),
+        }
     }
 
     /// Brings it, unless that is being done. Tries until it works: the agent says only once that it lacks it.
@@ -33,7 +38,11 @@ impl Uploads {
         if !self.under_way.lock().insert(sha256.to_owned()) {
             return;
         }
-        let (bulk, client, under_way) = (self.bulk.clone(), self.client.clone(), self.under_way.clone());
+        let (bulk, client, under_way) = (
+            self.bulk.clone(),
+            self.client.clone(),
+            self.under_way.clone(),
+        );
         let sha256 = sha256.to_owned();
         self.tasks.spawn(async move {
             while let Err(error) = bring(&bulk, client.clone(), &sha256).await {
@@ -48,7 +57,10 @@ impl Uploads {
 async fn bring(bulk: &Bulk, mut client: AgentClient<Channel>, sha256: &str) -> Result<(), String> {
     let bytes = bulk.get(sha256).await.map_err(|error| error.to_string())?;
     let chunks = chunks(sha256, &bytes);
-    client.put_archive(tokio_stream::iter(chunks)).await.map_err(|status| status.message().to_owned())?;
+    client
+        .put_archive(tokio_stream::iter(chunks))
+        .await
+        .map_err(|status| status.message().to_owned())?;
     Ok(())
 }
 
@@ -57,7 +69,11 @@ fn chunks(sha256: &str, bytes: &Bytes) -> Vec<ArchiveChunk> {
     let pieces = bytes.len().div_ceil(PIECE).max(1);
     let piece = |n: usize| bytes.slice(n * PIECE..bytes.len().min((n + 1) * PIECE));
     (0..pieces)
-        .map(|n| ArchiveChunk { sha256: sha256.to_owned(), data: piece(n), last: n + 1 == pieces })
+        .map(|n| ArchiveChunk {
+            sha256: sha256.to_owned(),
+            data: piece(n),
+            last: n + 1 == pieces,
+        })
         .collect()
 }
 

@@ -16,10 +16,16 @@ use tokio::sync::watch;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LogError {
     #[error("job logs in {dir} cannot be {verb}: {cause}")]
-    Disk { dir: PathBuf, verb: &'static str, cause: String },
+    Disk {
+        dir: PathBuf,
+        verb: &'static str,
+        cause: String,
+    },
     #[error("a chunk of job output was refused: {0}")]
     Frames(FrameError),
-    #[error("only {have} of {need} replicas could store the output in time; it stays with the agent meanwhile")]
+    #[error(
+        "only {have} of {need} replicas could store the output in time; it stays with the agent meanwhile"
+    )]
     NoMajority { have: usize, need: usize },
     #[error("the replica is stopping")]
     Stopped,
@@ -56,7 +62,11 @@ type Slot = Arc<Mutex<Option<Arc<Log>>>>;
 
 impl Disk {
     pub fn new(root: PathBuf, rollover: u64) -> Self {
-        Self { root, rollover, logs: Mutex::default() }
+        Self {
+            root,
+            rollover,
+            logs: Mutex::default(),
+        }
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -91,7 +101,9 @@ impl Disk {
         self.logs.lock().retain(|key, slot| {
             // Held by the map alone, and what it holds held by it alone: nobody can be at work, or about to be.
             let idle = Arc::strong_count(slot) == 1
-                && slot.try_lock().is_some_and(|log| log.as_ref().is_none_or(|log| Arc::strong_count(log) == 1));
+                && slot
+                    .try_lock()
+                    .is_some_and(|log| log.as_ref().is_none_or(|log| Arc::strong_count(log) == 1));
             !idle || but(key.submission)
         });
     }
@@ -106,7 +118,13 @@ impl Disk {
 
     /// Stores frames that begin at `offset`. What is there already is skipped. `jump`: what lies between the end
     /// and `offset` is known to be lost everywhere (or trimmed), so continue behind a hole.
-    pub fn append(&self, key: Key, offset: u64, bytes: &[u8], jump: bool) -> Result<Appended, LogError> {
+    pub fn append(
+        &self,
+        key: Key,
+        offset: u64,
+        bytes: &[u8],
+        jump: bool,
+    ) -> Result<Appended, LogError> {
         let log = self.log(key)?;
         let end = {
             let mut segments = log.segments.lock();
@@ -117,12 +135,15 @@ impl Disk {
             let skip = usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX);
             if let Some(fresh) = bytes.get(skip..).filter(|fresh| !fresh.is_empty()) {
                 frames::check_chunk(fresh, None).map_err(LogError::Frames)?;
-                segments.write(offset.max(end), fresh).map_err(|e| self.broken("written", &e))?;
+                segments
+                    .write(offset.max(end), fresh)
+                    .map_err(|e| self.broken("written", &e))?;
             }
             segments.end()
         };
         self.sync(&log, end)?;
-        log.end.send_if_modified(|seen| std::mem::replace(seen, end.max(*seen)) < end);
+        log.end
+            .send_if_modified(|seen| std::mem::replace(seen, end.max(*seen)) < end);
         Ok(Appended::To(end))
     }
 
@@ -136,7 +157,12 @@ impl Disk {
         }
         let (file, end) = {
             let mut segments = log.segments.lock();
-            (segments.sync_handle().map_err(|e| self.broken("synced", &e))?, segments.end())
+            (
+                segments
+                    .sync_handle()
+                    .map_err(|e| self.broken("synced", &e))?,
+                segments.end(),
+            )
         };
         if let Some(file) = file {
             file.sync_data().map_err(|e| self.broken("synced", &e))?;
@@ -150,7 +176,9 @@ impl Disk {
         let log = self.log(key)?;
         let segments = log.segments.lock();
         let limit = limit.max(frames::HEADER + frames::MAX_PAYLOAD);
-        let (at, mut bytes) = segments.read(from, limit).map_err(|e| self.broken("read", &e))?;
+        let (at, mut bytes) = segments
+            .read(from, limit)
+            .map_err(|e| self.broken("read", &e))?;
         drop(segments);
         let whole = frames::whole_prefix(&bytes);
         bytes.truncate(whole);
@@ -163,7 +191,11 @@ impl Disk {
     }
 
     pub(super) fn drop_oldest(&self, key: Key) -> Result<u64, LogError> {
-        self.log(key)?.segments.lock().drop_oldest().map_err(|e| self.broken("trimmed", &e))
+        self.log(key)?
+            .segments
+            .lock()
+            .drop_oldest()
+            .map_err(|e| self.broken("trimmed", &e))
     }
 
     /// Forgets a submission and its files.
@@ -174,12 +206,18 @@ impl Disk {
             logs.remove(&key);
         }
         match std::fs::remove_dir_all(self.folder(keys[0])) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.broken("removed", &error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(self.broken("removed", &error))
+            }
             _ => Ok(()),
         }
     }
 
     pub(super) fn broken(&self, verb: &'static str, cause: &io::Error) -> LogError {
-        LogError::Disk { dir: self.root.clone(), verb, cause: cause.to_string() }
+        LogError::Disk {
+            dir: self.root.clone(),
+            verb,
+            cause: cause.to_string(),
+        }
     }
 }

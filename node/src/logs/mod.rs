@@ -46,7 +46,10 @@ impl FromStr for Stream {
     type Err = ();
 
     fn from_str(word: &str) -> Result<Self, ()> {
-        [Self::Job, Self::Runner].into_iter().find(|stream| stream.word() == word).ok_or(())
+        [Self::Job, Self::Runner]
+            .into_iter()
+            .find(|stream| stream.word() == word)
+            .ok_or(())
     }
 }
 

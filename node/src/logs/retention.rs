@@ -16,7 +16,10 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { finished_for: Duration::from_secs(14 * 24 * 3600), total_bytes: 20 << 30 }
+        Self {
+            finished_for: Duration::from_secs(14 * 24 * 3600),
+            total_bytes: 20 << 30,
+        }
     }
 }
 
@@ -34,7 +37,11 @@ struct Weighed {
     alive: bool,
 }
 
-pub(super) fn sweep(disk: &Disk, alive: &dyn Fn(SubmissionId) -> bool, limits: Limits) -> Result<Swept, LogError> {
+pub(super) fn sweep(
+    disk: &Disk,
+    alive: &dyn Fn(SubmissionId) -> bool,
+    limits: Limits,
+) -> Result<Swept, LogError> {
     disk.close_idle(alive);
     let mut all = survey(disk, alive)?;
     // Finished before running, oldest first.
@@ -43,7 +50,9 @@ pub(super) fn sweep(disk: &Disk, alive: &dyn Fn(SubmissionId) -> bool, limits: L
     let mut total: u64 = all.iter().map(|one| one.bytes).sum();
     let mut swept = Swept::default();
     for one in &all {
-        let old = now.duration_since(one.changed).is_ok_and(|age| age > limits.finished_for);
+        let old = now
+            .duration_since(one.changed)
+            .is_ok_and(|age| age > limits.finished_for);
         if one.alive && total > limits.total_bytes {
             let freed = trim(disk, one.submission, total - limits.total_bytes)?;
             total -= freed;
@@ -81,9 +90,20 @@ fn survey(disk: &Disk, alive: &dyn Fn(SubmissionId) -> bool) -> Result<Vec<Weigh
     for entry in entries {
         let entry = entry.map_err(|e| disk.broken("listed", &e))?;
         // Anything else there is not ours to count or to delete.
-        let Some(submission) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let Some(submission) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
         let (bytes, changed) = weigh(&entry.path()).map_err(|e| disk.broken("listed", &e))?;
-        all.push(Weighed { submission, bytes, changed, alive: alive(submission) });
+        all.push(Weighed {
+            submission,
+            bytes,
+            changed,
+            alive: alive(submission),
+        });
     }
     Ok(all)
 }

@@ -37,14 +37,22 @@ impl Segments {
             }
         }
         list.sort_by_key(|segment| segment.base);
-        let mut segments = Self { dir: dir.to_owned(), name, list, tail: None, rollover };
+        let mut segments = Self {
+            dir: dir.to_owned(),
+            name,
+            list,
+            tail: None,
+            rollover,
+        };
         segments.mend()?;
         Ok(segments)
     }
 
     /// Cuts a torn frame off the end.
     fn mend(&mut self) -> io::Result<()> {
-        let Some(last) = self.list.last_mut() else { return Ok(()) };
+        let Some(last) = self.list.last_mut() else {
+            return Ok(());
+        };
         let bytes = fs::read(&last.path)?;
         let whole = frames::whole_prefix(&bytes) as u64;
         if whole < last.len {
@@ -69,7 +77,10 @@ impl Segments {
 
     /// Writes behind the end, or at `offset` beyond it, leaving a hole. Not yet synced.
     pub fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let full = self.list.last().is_none_or(|last| last.len >= self.rollover);
+        let full = self
+            .list
+            .last()
+            .is_none_or(|last| last.len >= self.rollover);
         if full || offset != self.end() {
             self.roll(offset)?;
         }

@@ -26,10 +26,18 @@ pub(super) struct Shipper {
 }
 
 impl Shipper {
-    pub fn start(store: &Arc<Inner>, peer: NodeId, key: Key, written: watch::Receiver<u64>) -> Self {
+    pub fn start(
+        store: &Arc<Inner>,
+        peer: NodeId,
+        key: Key,
+        written: watch::Receiver<u64>,
+    ) -> Self {
         let (stored, receiver) = watch::channel(0);
         let task = tokio::spawn(run(Arc::downgrade(store), peer, key, written, stored));
-        Self { stored: receiver, task }
+        Self {
+            stored: receiver,
+            task,
+        }
     }
 
     pub fn is_running(&self) -> bool {
@@ -43,7 +51,13 @@ impl Drop for Shipper {
     }
 }
 
-async fn run(store: Weak<Inner>, peer: NodeId, key: Key, mut written: watch::Receiver<u64>, stored: watch::Sender<u64>) {
+async fn run(
+    store: Weak<Inner>,
+    peer: NodeId,
+    key: Key,
+    mut written: watch::Receiver<u64>,
+    stored: watch::Sender<u64>,
+) {
     let mut pause = FIRST_PAUSE;
     // Unknown until it answers; an empty append at our end asks.
     let mut theirs: Option<u64> = None;
@@ -55,7 +69,9 @@ async fn run(store: Weak<Inner>, peer: NodeId, key: Key, mut written: watch::Rec
                 _ => return,
             }
         }
-        let Some(strong) = store.upgrade() else { return };
+        let Some(strong) = store.upgrade() else {
+            return;
+        };
         if !strong.mesh.others().contains(&peer) {
             return;
         }
@@ -89,7 +105,11 @@ async fn send(store: &Arc<Inner>, peer: NodeId, key: Key, theirs: Option<u64>) -
             Question::append(key, at, at > from, frames)
         }
     };
-    let answer = store.mesh.call(peer, SERVICE, question.encode(), ANSWER).await.ok()?;
+    let answer = store
+        .mesh
+        .call(peer, SERVICE, question.encode(), ANSWER)
+        .await
+        .ok()?;
     match postcard::from_bytes(&answer).ok()? {
         Answer::End(end) => Some(end),
         Answer::Frames { .. } => None,

@@ -74,11 +74,20 @@ impl LogStore {
     pub fn with_rollover(data: &Path, mesh: Arc<dyn Mesh>, rollover: u64) -> Arc<Self> {
         let disk = Disk::new(data.join("logs"), rollover);
         let (ships, looked) = Default::default();
-        Arc::new(Self { inner: Arc::new(Inner { disk, mesh, ships, looked }) })
+        Arc::new(Self {
+            inner: Arc::new(Inner {
+                disk,
+                mesh,
+                ships,
+                looked,
+            }),
+        })
     }
 
     pub fn service(&self) -> Arc<dyn PeerService> {
-        Arc::new(Service { store: Arc::downgrade(&self.inner) })
+        Arc::new(Service {
+            store: Arc::downgrade(&self.inner),
+        })
     }
 
     /// Stores frames that begin at `offset`; done when a majority has them on disk. Answers where the stream
@@ -92,9 +101,16 @@ impl LogStore {
     ) -> Result<u64, LogError> {
         let key = Key::new(submission, stream);
         let deadline = Instant::now() + MAJORITY;
-        let end = match self.inner.append_local(key, offset, frames.clone(), false).await? {
+        let end = match self
+            .inner
+            .append_local(key, offset, frames.clone(), false)
+            .await?
+        {
             Appended::To(end) => end,
-            Appended::Missing(_) => self.append_behind_a_gap(key, offset, frames, deadline).await?,
+            Appended::Missing(_) => {
+                self.append_behind_a_gap(key, offset, frames, deadline)
+                    .await?
+            }
         };
         self.inner.replicated(key, end, deadline).await?;
         Ok(end)
@@ -145,7 +161,11 @@ impl LogStore {
             (at, frames)
         };
         let end = self.inner.end_local(key).await?;
-        Ok(Page { from: at, frames: frames.into(), end })
+        Ok(Page {
+            from: at,
+            frames: frames.into(),
+            end,
+        })
     }
 
     /// Waits until there is something behind `offset`; false when the time is up first.
@@ -183,7 +203,12 @@ impl LogStore {
     }
 
     /// The first offset whose frame is not older than `since`.
-    pub async fn seek(&self, submission: SubmissionId, stream: Stream, since: Timestamp) -> Result<u64, LogError> {
+    pub async fn seek(
+        &self,
+        submission: SubmissionId,
+        stream: Stream,
+        since: Timestamp,
+    ) -> Result<u64, LogError> {
         let mut at = 0;
         loop {
             let page = self.read(submission, stream, at, PIECE as usize).await?;
@@ -215,7 +240,9 @@ impl LogStore {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
 ) -> Result<T, LogError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| LogError::Stopped)?
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| LogError::Stopped)?
 }
 
 impl Inner {
@@ -230,7 +257,12 @@ impl Inner {
         blocking(move || inner.disk.append(key, offset, &frames, jump)).await
     }
 
-    pub async fn read_local(self: &Arc<Self>, key: Key, from: u64, limit: usize) -> Result<(u64, Vec<u8>), LogError> {
+    pub async fn read_local(
+        self: &Arc<Self>,
+        key: Key,
+        from: u64,
+        limit: usize,
+    ) -> Result<(u64, Vec<u8>), LogError> {
         let inner = self.clone();
         blocking(move || inner.disk.read(key, from, limit)).await
     }
@@ -241,7 +273,12 @@ impl Inner {
     }
 
     /// Waits until a majority, this replica included, has everything below `end`.
-    async fn replicated(self: &Arc<Self>, key: Key, end: u64, deadline: Instant) -> Result<(), LogError> {
+    async fn replicated(
+        self: &Arc<Self>,
+        key: Key,
+        end: u64,
+        deadline: Instant,
+    ) -> Result<(), LogError> {
         let need = self.mesh.majority();
         if need <= 1 || end == 0 {
             return Ok(());
@@ -262,19 +299,27 @@ impl Inner {
         Ok(())
     }
 
-    async fn shipper(self: &Arc<Self>, peer: NodeId, key: Key) -> Result<tokio::sync::watch::Receiver<u64>, LogError> {
+    async fn shipper(
+        self: &Arc<Self>,
+        peer: NodeId,
+        key: Key,
+    ) -> Result<tokio::sync::watch::Receiver<u64>, LogError> {
         let inner = self.clone();
         let written = blocking(move || inner.disk.watch(key)).await?;
         let mut ships = self.ships.lock();
         ships.retain(|_, ship| ship.is_running());
-        let ship = ships.entry((peer, key)).or_insert_with(|| Shipper::start(self, peer, key, written));
+        let ship = ships
+            .entry((peer, key))
+            .or_insert_with(|| Shipper::start(self, peer, key, written));
         Ok(ship.stored.clone())
     }
 
     /// Where the others' copies end, of those that answer in time.
     async fn ends(&self, key: Key) -> Vec<(NodeId, u64)> {
         let asked = self.mesh.others().into_iter().map(|peer| async move {
-            let answer = self.mesh.call(peer, SERVICE, Question::end(key).encode(), ASK);
+            let answer = self
+                .mesh
+                .call(peer, SERVICE, Question::end(key).encode(), ASK);
             match postcard::from_bytes(&timeout(ASK, answer).await.ok()?.ok()?).ok()? {
                 Answer::End(end) => Some((peer, end)),
                 Answer::Frames { .. } => None,
@@ -284,7 +329,11 @@ impl Inner {
     }
 
     /// Any acknowledged byte is on a majority, so the furthest end in any majority covers all of them.
-    async fn catch_up_with_majority(self: &Arc<Self>, key: Key, deadline: Instant) -> Result<u64, LogError> {
+    async fn catch_up_with_majority(
+        self: &Arc<Self>,
+        key: Key,
+        deadline: Instant,
+    ) -> Result<u64, LogError> {
         loop {
             let ends = self.ends(key).await;
             let (have, need) = (ends.len() + 1, self.mesh.majority());
@@ -301,15 +350,24 @@ impl Inner {
     /// Fetches what the furthest of the others has and this replica lacks. Answers where the own copy ends then.
     async fn catch_up(self: &Arc<Self>, key: Key, ends: &[(NodeId, u64)]) -> Result<u64, LogError> {
         let mut own = self.end_local(key).await?;
-        let Some((peer, goal)) = ends.iter().copied().max_by_key(|(_, end)| *end) else { return Ok(own) };
+        let Some((peer, goal)) = ends.iter().copied().max_by_key(|(_, end)| *end) else {
+            return Ok(own);
+        };
         while own < goal {
             let question = Question::read(key, own, PIECE).encode();
-            let Ok(answer) = self.mesh.call(peer, SERVICE, question, ASK * 10).await else { break };
-            let Ok(Answer::Frames { from, frames }) = postcard::from_bytes(&answer) else { break };
+            let Ok(answer) = self.mesh.call(peer, SERVICE, question, ASK * 10).await else {
+                break;
+            };
+            let Ok(Answer::Frames { from, frames }) = postcard::from_bytes(&answer) else {
+                break;
+            };
             if frames.is_empty() {
                 break;
             }
-            match self.append_local(key, from, frames.into(), from > own).await? {
+            match self
+                .append_local(key, from, frames.into(), from > own)
+                .await?
+            {
                 Appended::To(end) if end > own => own = end,
                 _ => break,
             }

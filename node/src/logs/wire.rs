@@ -15,29 +15,60 @@ pub const SERVICE: &str = "logs";
 
 #[derive(Serialize, Deserialize)]
 pub(super) enum Question {
-    Append { submission: uuid::Uuid, stream: String, offset: u64, jump: bool, frames: Vec<u8> },
-    End { submission: uuid::Uuid, stream: String },
-    Read { submission: uuid::Uuid, stream: String, from: u64, limit: u32 },
+    Append {
+        submission: uuid::Uuid,
+        stream: String,
+        offset: u64,
+        jump: bool,
+        frames: Vec<u8>,
+    },
+    End {
+        submission: uuid::Uuid,
+        stream: String,
+    },
+    Read {
+        submission: uuid::Uuid,
+        stream: String,
+        from: u64,
+        limit: u32,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
 pub(super) enum Answer {
     /// The stream ends here on disk (after an append: with it, or short of it).
     End(u64),
-    Frames { from: u64, frames: Vec<u8> },
+    Frames {
+        from: u64,
+        frames: Vec<u8>,
+    },
 }
 
 impl Question {
     pub fn append(key: Key, offset: u64, jump: bool, frames: Vec<u8>) -> Self {
-        Self::Append { submission: key.submission.0, stream: key.stream.word().into(), offset, jump, frames }
+        Self::Append {
+            submission: key.submission.0,
+            stream: key.stream.word().into(),
+            offset,
+            jump,
+            frames,
+        }
     }
 
     pub fn end(key: Key) -> Self {
-        Self::End { submission: key.submission.0, stream: key.stream.word().into() }
+        Self::End {
+            submission: key.submission.0,
+            stream: key.stream.word().into(),
+        }
     }
 
     pub fn read(key: Key, from: u64, limit: u32) -> Self {
-        Self::Read { submission: key.submission.0, stream: key.stream.word().into(), from, limit }
+        Self::Read {
+            submission: key.submission.0,
+            stream: key.stream.word().into(),
+            from,
+            limit,
+        }
     }
 
     pub fn encode(&self) -> Bytes {
@@ -60,7 +91,9 @@ impl PeerService for Service {
             .await
             .map_err(|e| e.to_string())?
             .map_err(|e| e.to_string())?;
-        postcard::to_stdvec(&answer).map(Bytes::from).map_err(|e| e.to_string())
+        postcard::to_stdvec(&answer)
+            .map(Bytes::from)
+            .map_err(|e| e.to_string())
     }
 }
 
@@ -74,14 +107,32 @@ fn answer(store: &Inner, question: Question) -> Result<Answer, LogError> {
         Ok::<_, LogError>(Key::new(SubmissionId::from(submission), stream))
     };
     match question {
-        Question::Append { submission, stream, offset, jump, frames } => {
-            match store.disk.append(key(submission, stream)?, offset, &frames, jump)? {
+        Question::Append {
+            submission,
+            stream,
+            offset,
+            jump,
+            frames,
+        } => {
+            match store
+                .disk
+                .append(key(submission, stream)?, offset, &frames, jump)?
+            {
                 Appended::To(end) | Appended::Missing(end) => Ok(Answer::End(end)),
             }
         }
-        Question::End { submission, stream } => Ok(Answer::End(store.disk.end(key(submission, stream)?)?)),
-        Question::Read { submission, stream, from, limit } => {
-            let (from, frames) = store.disk.read(key(submission, stream)?, from, limit as usize)?;
+        Question::End { submission, stream } => {
+            Ok(Answer::End(store.disk.end(key(submission, stream)?)?))
+        }
+        Question::Read {
+            submission,
+            stream,
+            from,
+            limit,
+        } => {
+            let (from, frames) = store
+                .disk
+                .read(key(submission, stream)?, from, limit as usize)?;
             Ok(Answer::Frames { from, frames })
         }
     }

@@ -1,6 +1,8 @@
 //! Real replicas as child processes, judged from outside by what their clients were promised.
 
 mod clustered;
+mod hosts;
 mod lab;
 mod single;
+mod sshd;
 mod writers;

@@ -19,8 +19,16 @@ impl Sshd {
     /// `extra` is added to the configuration.
     pub fn with(extra: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("sshd").tempdir().unwrap();
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        let mut sshd = Self { dir, port, child: None };
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let mut sshd = Self {
+            dir,
+            port,
+            child: None,
+        };
         sshd.new_host_key();
         sshd.key("user", "ed25519", &[]);
         std::fs::copy(sshd.path("user.pub"), sshd.path("authorized_keys")).unwrap();
@@ -82,7 +90,11 @@ impl Sshd {
             let ended = child.try_wait().unwrap();
             let said = || std::fs::read_to_string(self.path("log")).unwrap_or_default();
             assert!(ended.is_none(), "sshd ended: {}", said());
-            assert!(Instant::now() < deadline, "sshd does not listen: {}", said());
+            assert!(
+                Instant::now() < deadline,
+                "sshd does not listen: {}",
+                said()
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
         self.child = Some(child);
@@ -92,7 +104,9 @@ impl Sshd {
     pub fn down(&mut self) {
         if let Some(mut child) = self.child.take() {
             // Sessions are children of the listener; a SIGKILL of the parent alone would leave them.
-            let _ = Command::new("pkill").args(["-KILL", "-P", &child.id().to_string()]).status();
+            let _ = Command::new("pkill")
+                .args(["-KILL", "-P", &child.id().to_string()])
+                .status();
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -122,5 +136,8 @@ fn keygen(path: &Path, kind: &str, more: &[&str]) {
 }
 
 pub fn me() -> String {
-    String::from_utf8(Command::new("id").arg("-un").output().unwrap().stdout).unwrap().trim().into()
+    String::from_utf8(Command::new("id").arg("-un").output().unwrap().stdout)
+        .unwrap()
+        .trim()
+        .into()
 }
