@@ -46,7 +46,11 @@ pub struct Serve {
     #[arg(long, env = "DSTACK_AGENT_RUNTIME", value_enum, default_value = "auto")]
     pub runtime: Choice,
     /// Docker's socket
-    #[arg(long, env = "DSTACK_AGENT_DOCKER_SOCKET", default_value = "/var/run/docker.sock")]
+    #[arg(
+        long,
+        env = "DSTACK_AGENT_DOCKER_SOCKET",
+        default_value = "/var/run/docker.sock"
+    )]
     pub docker_socket: PathBuf,
 }
 
@@ -73,7 +77,10 @@ impl From<Exec> for ExecPlan {
         Self {
             parent: exec.parent,
             tty: exec.tty,
-            user: exec.uid.zip(exec.gid).map(|(uid, gid)| (uid, gid, exec.groups)),
+            user: exec
+                .uid
+                .zip(exec.gid)
+                .map(|(uid, gid)| (uid, gid, exec.groups)),
             working_dir: exec.cwd,
             argv: exec.argv,
         }

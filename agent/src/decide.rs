@@ -73,8 +73,15 @@ pub enum Act {
 }
 
 /// The acts that bring what is closer to what is wanted.
-pub fn decide(desired: &BTreeMap<Uuid, Want>, observed: &BTreeMap<Uuid, Seen>, now: Timestamp) -> Vec<Act> {
-    observed.iter().filter_map(|(id, seen)| act(*id, desired.get(id), seen, now)).collect()
+pub fn decide(
+    desired: &BTreeMap<Uuid, Want>,
+    observed: &BTreeMap<Uuid, Seen>,
+    now: Timestamp,
+) -> Vec<Act> {
+    observed
+        .iter()
+        .filter_map(|(id, seen)| act(*id, desired.get(id), seen, now))
+        .collect()
 }
 
 fn act(id: Uuid, want: Option<&Want>, seen: &Seen, now: Timestamp) -> Option<Act> {
@@ -85,7 +92,9 @@ fn act(id: Uuid, want: Option<&Want>, seen: &Seen, now: Timestamp) -> Option<Act
             (!seen.archives_missing && seen.secrets_ready).then_some(Act::Start(id))
         }
         (Stage::Starting | Stage::Alive, WantPhase::Run) => None,
-        (Stage::Waiting | Stage::Starting, WantPhase::Stop | WantPhase::Kill) => Some(Act::Cancel(id)),
+        (Stage::Waiting | Stage::Starting, WantPhase::Stop | WantPhase::Kill) => {
+            Some(Act::Cancel(id))
+        }
         (Stage::Alive, WantPhase::Stop) => {
             let grace_s = want.map_or(0, |want| want.grace_s);
             stop(id, grace_s, seen, now)
@@ -98,14 +107,20 @@ fn stop(id: Uuid, grace_s: u32, seen: &Seen, now: Timestamp) -> Option<Act> {
     match seen.stopping {
         Some(stopping) if stopping.grace_s == grace_s => {
             let patience = SignedDuration::from_secs(i64::from(grace_s)) + RUNNER_SLACK;
-            if now.duration_since(stopping.at) > patience { kill(id, seen, now) } else { None }
+            if now.duration_since(stopping.at) > patience {
+                kill(id, seen, now)
+            } else {
+                None
+            }
         }
         _ => Some(Act::Stop(id, grace_s)),
     }
 }
 
 fn kill(id: Uuid, seen: &Seen, now: Timestamp) -> Option<Act> {
-    let due = seen.killed_at.is_none_or(|at| now.duration_since(at) > KILL_AGAIN);
+    let due = seen
+        .killed_at
+        .is_none_or(|at| now.duration_since(at) > KILL_AGAIN);
     due.then_some(Act::Kill(id))
 }
 
@@ -121,20 +136,34 @@ mod tests {
 
     fn one(want: Option<(WantPhase, u32)>, seen: Seen, now: i64) -> Vec<Act> {
         let desired = want.map(|(phase, grace_s)| (ID, Want { phase, grace_s }));
-        decide(&desired.into_iter().collect(), &BTreeMap::from([(ID, seen)]), at(now))
+        decide(
+            &desired.into_iter().collect(),
+            &BTreeMap::from([(ID, seen)]),
+            at(now),
+        )
     }
 
     fn ready(stage: Stage) -> Seen {
-        Seen { stage, secrets_ready: true, ..Seen::default() }
+        Seen {
+            stage,
+            secrets_ready: true,
+            ..Seen::default()
+        }
     }
 
     #[test]
     fn a_job_starts_when_nothing_is_missing() {
         let run = Some((WantPhase::Run, 0));
         assert_eq!(one(run, ready(Stage::Waiting), 0), [Act::Start(ID)]);
-        let missing = Seen { archives_missing: true, ..ready(Stage::Waiting) };
+        let missing = Seen {
+            archives_missing: true,
+            ..ready(Stage::Waiting)
+        };
         assert_eq!(one(run, missing, 0), []);
-        let no_secrets = Seen { secrets_ready: false, ..ready(Stage::Waiting) };
+        let no_secrets = Seen {
+            secrets_ready: false,
+            ..ready(Stage::Waiting)
+        };
         assert_eq!(one(run, no_secrets, 0), []);
     }
 
@@ -150,13 +179,26 @@ mod tests {
     fn a_stop_is_passed_on_once_and_turns_into_a_kill() {
         let want = Some((WantPhase::Stop, 10));
         assert_eq!(one(want, ready(Stage::Alive), 0), [Act::Stop(ID, 10)]);
-        let stopping = Seen { stopping: Some(Stopping { at: at(0), grace_s: 10 }), ..ready(Stage::Alive) };
+        let stopping = Seen {
+            stopping: Some(Stopping {
+                at: at(0),
+                grace_s: 10,
+            }),
+            ..ready(Stage::Alive)
+        };
         assert_eq!(one(want, stopping.clone(), 14), []);
         assert_eq!(one(want, stopping.clone(), 16), [Act::Kill(ID)]);
-        let killed = Seen { killed_at: Some(at(16)), ..stopping.clone() };
+        let killed = Seen {
+            killed_at: Some(at(16)),
+            ..stopping.clone()
+        };
         assert_eq!(one(want, killed.clone(), 17), []);
         assert_eq!(one(want, killed, 22), [Act::Kill(ID)]);
-        assert_eq!(one(Some((WantPhase::Stop, 2)), stopping, 1), [Act::Stop(ID, 2)], "less patience");
+        assert_eq!(
+            one(Some((WantPhase::Stop, 2)), stopping, 1),
+            [Act::Stop(ID, 2)],
+            "less patience"
+        );
     }
 
     #[test]

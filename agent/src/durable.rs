@@ -42,7 +42,10 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
         Err(error) => return Err(error),
     };
     serde_json::from_slice(&text).map(Some).map_err(|error| {
-        io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", path.display()))
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("{}: {error}", path.display()),
+        )
     })
 }
 
@@ -72,7 +75,10 @@ fn split(path: &Path) -> io::Result<(&Path, &str)> {
     let name = path.file_name().and_then(|name| name.to_str());
     match (path.parent(), name) {
         (Some(folder), Some(name)) => Ok((folder, name)),
-        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "a path without a file name")),
+        _ => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a path without a file name",
+        )),
     }
 }
 

@@ -90,7 +90,10 @@ impl Home {
 
 /// Whether a text is a SHA-256 in lower-case hex.
 pub fn is_sha256(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    text.len() == 64
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 /// The folder of one job.
@@ -185,7 +188,13 @@ mod tests {
         let home = Home::open(dir.path()).unwrap();
         let digest = "a".repeat(64);
         assert!(home.archive(&digest).unwrap().ends_with(&digest));
-        for bad in ["", "../../etc/passwd", &"A".repeat(64), &"a".repeat(63), &format!("{}/", "a".repeat(63))] {
+        for bad in [
+            "",
+            "../../etc/passwd",
+            &"A".repeat(64),
+            &"a".repeat(63),
+            &format!("{}/", "a".repeat(63)),
+        ] {
             assert!(home.archive(bad).is_none(), "{bad}");
         }
     }

@@ -30,8 +30,14 @@ pub struct Accepted {
 pub enum Refusal {
     #[error("epoch {epoch} is over: this host has already obeyed epoch {seen}")]
     OldEpoch { epoch: u64, seen: u64 },
-    #[error("generation {generation} of epoch {epoch} is over: generation {seen} has been accepted")]
-    OldGeneration { epoch: u64, generation: u64, seen: u64 },
+    #[error(
+        "generation {generation} of epoch {epoch} is over: generation {seen} has been accepted"
+    )]
+    OldGeneration {
+        epoch: u64,
+        generation: u64,
+        seen: u64,
+    },
     #[error(
         "this host runs jobs of cluster {owner}; delete it from that cluster's fleet first, \
          or stop its agent and remove the agent's home"
@@ -61,7 +67,10 @@ impl Ledger {
                 ),
             ));
         }
-        Ok(Self { path: path.to_owned(), accepted })
+        Ok(Self {
+            path: path.to_owned(),
+            accepted,
+        })
     }
 
     pub fn accepted(&self) -> &Accepted {
@@ -69,14 +78,28 @@ impl Ledger {
     }
 
     /// A server says who it is. `busy`: jobs have not ended here, so the host cannot change hands.
-    pub fn meet(&mut self, cluster: &str, instance: &str, epoch: u64, busy: bool) -> Result<(), Refusal> {
+    pub fn meet(
+        &mut self,
+        cluster: &str,
+        instance: &str,
+        epoch: u64,
+        busy: bool,
+    ) -> Result<(), Refusal> {
         let mut next = self.accepted.clone();
         if !cluster.is_empty() && cluster != next.cluster_id {
-            if busy && !next.cluster_id.is_empty() {
-                return Err(Refusal::OtherCluster { owner: next.cluster_id });
+            if next.cluster_id.is_empty() {
+                next.cluster_id = cluster.to_owned();
+            } else if busy {
+                return Err(Refusal::OtherCluster {
+                    owner: next.cluster_id,
+                });
+            } else {
+                // Epochs of another cluster mean nothing here.
+                next = Accepted {
+                    cluster_id: cluster.to_owned(),
+                    ..Accepted::default()
+                };
             }
-            // Epochs of another cluster mean nothing here.
-            next = Accepted { cluster_id: cluster.to_owned(), ..Accepted::default() };
         }
         if !instance.is_empty() {
             next.instance_id = instance.to_owned();
@@ -89,15 +112,32 @@ impl Ledger {
     }
 
     /// Takes a new desired set, or says why not. On disk when it returns.
-    pub fn accept(&mut self, epoch: u64, generation: u64, desired: BTreeMap<Uuid, Want>) -> Result<(), Refusal> {
+    pub fn accept(
+        &mut self,
+        epoch: u64,
+        generation: u64,
+        desired: BTreeMap<Uuid, Want>,
+    ) -> Result<(), Refusal> {
         let seen = &self.accepted;
         if epoch < seen.epoch {
-            return Err(Refusal::OldEpoch { epoch, seen: seen.epoch });
+            return Err(Refusal::OldEpoch {
+                epoch,
+                seen: seen.epoch,
+            });
         }
         if epoch == seen.epoch && generation < seen.generation {
-            return Err(Refusal::OldGeneration { epoch, generation, seen: seen.generation });
+            return Err(Refusal::OldGeneration {
+                epoch,
+                generation,
+                seen: seen.generation,
+            });
         }
-        self.store(Accepted { epoch, generation, desired, ..seen.clone() })
+        self.store(Accepted {
+            epoch,
+            generation,
+            desired,
+            ..seen.clone()
+        })
     }
 
     /// The host is given back: whoever comes next starts from nothing.
@@ -108,7 +148,8 @@ impl Ledger {
     fn store(&mut self, mut next: Accepted) -> Result<(), Refusal> {
         next.format = FORMAT;
         if next != self.accepted {
-            durable::write_json(&self.path, &next).map_err(|error| Refusal::Disk(error.to_string()))?;
+            durable::write_json(&self.path, &next)
+                .map_err(|error| Refusal::Disk(error.to_string()))?;
             self.accepted = next;
         }
         Ok(())
@@ -127,7 +168,13 @@ mod tests {
     }
 
     fn set(id: u128) -> BTreeMap<Uuid, Want> {
-        BTreeMap::from([(Uuid::from_u128(id), Want { phase: WantPhase::Run, grace_s: 10 })])
+        BTreeMap::from([(
+            Uuid::from_u128(id),
+            Want {
+                phase: WantPhase::Run,
+                grace_s: 10,
+            },
+        )])
     }
 
     #[test]
@@ -136,7 +183,10 @@ mod tests {
         ledger.accept(5, 1, set(1)).unwrap();
         let mut again = Ledger::open(&dir.path().join("ledger.json")).unwrap();
         assert_eq!(again.accepted(), ledger.accepted());
-        assert_eq!(again.accept(4, 9, set(2)), Err(Refusal::OldEpoch { epoch: 4, seen: 5 }));
+        assert_eq!(
+            again.accept(4, 9, set(2)),
+            Err(Refusal::OldEpoch { epoch: 4, seen: 5 })
+        );
         assert_eq!(again.accepted().desired, set(1));
     }
 
@@ -144,7 +194,10 @@ mod tests {
     fn generations_do_not_go_back_within_an_epoch_and_start_anew_with_the_next() {
         let (_dir, mut ledger) = ledger();
         ledger.accept(5, 7, set(1)).unwrap();
-        assert!(matches!(ledger.accept(5, 6, set(2)), Err(Refusal::OldGeneration { .. })));
+        assert!(matches!(
+            ledger.accept(5, 6, set(2)),
+            Err(Refusal::OldGeneration { .. })
+        ));
         ledger.accept(5, 7, set(1)).unwrap();
         ledger.accept(6, 1, set(2)).unwrap();
     }
@@ -155,7 +208,10 @@ mod tests {
         ledger.meet("c", "i", 3, false).unwrap();
         ledger.accept(3, 1, set(1)).unwrap();
         ledger.meet("c", "i", 4, true).unwrap();
-        assert!(matches!(ledger.accept(3, 2, set(2)), Err(Refusal::OldEpoch { .. })));
+        assert!(matches!(
+            ledger.accept(3, 2, set(2)),
+            Err(Refusal::OldEpoch { .. })
+        ));
         ledger.accept(4, 1, set(1)).unwrap();
     }
 
@@ -164,9 +220,31 @@ mod tests {
         let (_dir, mut ledger) = ledger();
         ledger.meet("one", "i", 9, false).unwrap();
         let refusal = ledger.meet("two", "j", 1, true).unwrap_err();
-        assert_eq!(refusal, Refusal::OtherCluster { owner: "one".into() });
+        assert_eq!(
+            refusal,
+            Refusal::OtherCluster {
+                owner: "one".into()
+            }
+        );
         ledger.meet("two", "j", 1, false).unwrap();
-        assert_eq!((ledger.accepted().epoch, ledger.accepted().cluster_id.as_str()), (1, "two"));
+        assert_eq!(
+            (
+                ledger.accepted().epoch,
+                ledger.accepted().cluster_id.as_str()
+            ),
+            (1, "two")
+        );
+    }
+
+    #[test]
+    fn learning_the_clusters_name_changes_nothing_else() {
+        let (_dir, mut ledger) = ledger();
+        ledger.accept(3, 2, set(1)).unwrap();
+        ledger.meet("c", "i", 3, true).unwrap();
+        assert_eq!(
+            (ledger.accepted().epoch, &ledger.accepted().desired),
+            (3, &set(1))
+        );
     }
 
     #[test]
@@ -178,6 +256,11 @@ mod tests {
             r#"{"format":2,"cluster_id":"","instance_id":"","epoch":1,"generation":1,"desired":{}}"#,
         )
         .unwrap();
-        assert!(Ledger::open(&path).unwrap_err().to_string().contains("newer agent"));
+        assert!(
+            Ledger::open(&path)
+                .unwrap_err()
+                .to_string()
+                .contains("newer agent")
+        );
     }
 }

@@ -20,7 +20,11 @@ impl ProcessId {
     /// The process that now has this number.
     pub fn of(pid: i32) -> io::Result<Self> {
         let stat = Stat::read(pid)?;
-        Ok(Self { pid, started: stat.started, boot: boot_id() })
+        Ok(Self {
+            pid,
+            started: stat.started,
+            boot: boot_id(),
+        })
     }
 
     /// This process.
@@ -31,7 +35,8 @@ impl ProcessId {
     /// Whether it still runs. A zombie does not: it has nothing left to do.
     pub fn is_alive(&self) -> bool {
         self.boot == boot_id()
-            && Stat::read(self.pid).is_ok_and(|stat| stat.started == self.started && stat.state != 'Z')
+            && Stat::read(self.pid)
+                .is_ok_and(|stat| stat.started == self.started && stat.state != 'Z')
     }
 
     /// Whether the machine has been started again since.
@@ -39,9 +44,17 @@ impl ProcessId {
         self.boot != boot_id()
     }
 
+    /// Kills everything below it. Never below process 1: a number from inside a container, taken
+    /// for one outside, would mean the whole machine.
+    pub fn kill_descendants(&self) {
+        if self.pid > 1 && self.is_alive() {
+            kill_below(self.pid, || self.is_alive());
+        }
+    }
+
     /// Sends a signal if the number still means the same process.
     pub fn signal(&self, signal: Signal) {
-        if self.is_alive() {
+        if self.pid > 1 && self.is_alive() {
             let _ = kill(Pid::from_raw(self.pid), signal);
         }
     }
@@ -67,12 +80,19 @@ pub fn descendants(root: i32) -> Vec<i32> {
     found
 }
 
-/// Kills everything below `root`, again and again while new ones appear.
-pub fn kill_descendants(root: i32) {
+/// Kills everything below this process, again and again while new ones appear.
+pub fn kill_own_descendants() {
+    kill_below(nix::unistd::getpid().as_raw(), || true);
+}
+
+fn kill_below(root: i32, still_meant: impl Fn() -> bool) {
     // Each round catches what was forked during the one before; a fork bomb is the cgroup's case.
     for _ in 0..20 {
-        let alive: Vec<i32> = descendants(root).into_iter().filter(|pid| is_running(*pid)).collect();
-        if alive.is_empty() {
+        let alive: Vec<i32> = descendants(root)
+            .into_iter()
+            .filter(|pid| is_running(*pid))
+            .collect();
+        if alive.is_empty() || !still_meant() {
             return;
         }
         for pid in alive {
@@ -93,7 +113,11 @@ pub fn children(pid: i32) -> Vec<i32> {
     threads
         .flatten()
         .filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok())
-        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>())
+        .flat_map(|list| {
+            list.split_whitespace()
+                .filter_map(|pid| pid.parse().ok())
+                .collect::<Vec<i32>>()
+        })
         .collect()
 }
 
@@ -114,8 +138,10 @@ pub fn with_variable(assignment: &str) -> Vec<i32> {
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
         .filter(|pid| {
-            fs::read(format!("/proc/{pid}/environ"))
-                .is_ok_and(|env| env.split(|b| *b == 0).any(|variable| variable == assignment.as_bytes()))
+            fs::read(format!("/proc/{pid}/environ")).is_ok_and(|env| {
+                env.split(|b| *b == 0)
+                    .any(|variable| variable == assignment.as_bytes())
+            })
         })
         .collect()
 }
@@ -129,7 +155,10 @@ impl Stat {
     fn read(pid: i32) -> io::Result<Self> {
         let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
         Self::parse(&text).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat has an unknown form"))
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("/proc/{pid}/stat has an unknown form"),
+            )
         })
     }
 
@@ -159,9 +188,15 @@ mod tests {
     fn a_number_used_again_is_another_process() {
         let own = ProcessId::own().unwrap();
         assert!(own.is_alive());
-        let other = ProcessId { started: own.started + 1, ..own.clone() };
+        let other = ProcessId {
+            started: own.started + 1,
+            ..own.clone()
+        };
         assert!(!other.is_alive());
-        let before = ProcessId { boot: "x".into(), ..own };
+        let before = ProcessId {
+            boot: "x".into(),
+            ..own
+        };
         assert!(!before.is_alive() && before.is_from_another_boot());
     }
 }

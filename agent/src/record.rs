@@ -107,7 +107,13 @@ pub struct ExitRecord {
 impl ExitRecord {
     /// An end without a command's exit status.
     pub fn without_status(reason: &str, message: impl Into<String>, at: Timestamp) -> Self {
-        Self { exit_status: None, signal: None, reason: reason.to_owned(), message: message.into(), at }
+        Self {
+            exit_status: None,
+            signal: None,
+            reason: reason.to_owned(),
+            message: message.into(),
+            at,
+        }
     }
 }
 

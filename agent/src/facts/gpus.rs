@@ -26,7 +26,10 @@ fn nvidia() -> Option<Gpus> {
 }
 
 fn amd() -> Option<Gpus> {
-    let details = run("amd-smi", &["static", "--asic", "--vram", "--driver", "--json"])?;
+    let details = run(
+        "amd-smi",
+        &["static", "--asic", "--vram", "--driver", "--json"],
+    )?;
     let list = run("amd-smi", &["list", "--json"]).unwrap_or_default();
     Some(parse_amd(&details, &list))
 }
@@ -51,14 +54,18 @@ fn run(tool: &str, args: &[&str]) -> Option<String> {
         std::thread::sleep(Duration::from_millis(20));
     }
     let Output { status, stdout, .. } = child.wait_with_output().ok()?;
-    status.success().then(|| String::from_utf8_lossy(&stdout).into_owned())
+    status
+        .success()
+        .then(|| String::from_utf8_lossy(&stdout).into_owned())
 }
 
 fn parse_nvidia(text: &str) -> Gpus {
     let mut gpus = Gpus::default();
     for line in text.lines() {
         let fields: Vec<&str> = line.split(',').map(str::trim).collect();
-        let [index, uuid, name, memory, driver] = fields.as_slice() else { continue };
+        let [index, uuid, name, memory, driver] = fields.as_slice() else {
+            continue;
+        };
         let Ok(index) = index.parse() else { continue };
         gpus.list.push(Gpu {
             vendor: "nvidia".into(),
@@ -81,12 +88,25 @@ fn parse_amd(details: &str, list: &str) -> Gpus {
     let ids = list.get("gpu_data").unwrap_or(&list);
     let mut gpus = Gpus::default();
     for card in cards.as_array().into_iter().flatten() {
-        let Some(index) = card.get("gpu").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok()) else { continue };
-        let uuid = ids.as_array().into_iter().flatten().find(|id| id.get("gpu") == card.get("gpu"));
+        let Some(index) = card
+            .get("gpu")
+            .and_then(Value::as_u64)
+            .and_then(|n| u32::try_from(n).ok())
+        else {
+            continue;
+        };
+        let uuid = ids
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|id| id.get("gpu") == card.get("gpu"));
         gpus.list.push(Gpu {
             vendor: "amd".into(),
             name: text(card, &["asic", "market_name"]),
-            memory_mib: card.pointer("/vram/size/value").or(card.pointer("/vram/size")).map_or(0, mebibytes),
+            memory_mib: card
+                .pointer("/vram/size/value")
+                .or(card.pointer("/vram/size"))
+                .map_or(0, mebibytes),
             uuid: uuid.map(|id| text(id, &["uuid"])).unwrap_or_default(),
             index,
         });
@@ -96,13 +116,21 @@ fn parse_amd(details: &str, list: &str) -> Gpus {
 }
 
 fn text(value: &Value, path: &[&str]) -> String {
-    path.iter().try_fold(value, |at, key| at.get(key)).and_then(Value::as_str).unwrap_or_default().to_owned()
+    path.iter()
+        .try_fold(value, |at, key| at.get(key))
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn mebibytes(size: &Value) -> u64 {
     match size {
         Value::Number(number) => number.as_u64().unwrap_or_default(),
-        Value::String(text) => text.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or_default(),
+        Value::String(text) => text
+            .split_whitespace()
+            .next()
+            .and_then(|n| n.parse().ok())
+            .unwrap_or_default(),
         _ => 0,
     }
 }
@@ -117,8 +145,14 @@ mod tests {
         let gpus = parse_nvidia(text);
         assert_eq!(gpus.driver, "550.54.15");
         assert_eq!(gpus.list.len(), 2);
-        assert_eq!((gpus.list[0].name.as_str(), gpus.list[0].memory_mib), ("H100 80GB HBM3", 81559));
-        assert_eq!((gpus.list[1].uuid.as_str(), gpus.list[1].memory_mib), ("GPU-bbbb", 0));
+        assert_eq!(
+            (gpus.list[0].name.as_str(), gpus.list[0].memory_mib),
+            ("H100 80GB HBM3", 81559)
+        );
+        assert_eq!(
+            (gpus.list[1].uuid.as_str(), gpus.list[1].memory_mib),
+            ("GPU-bbbb", 0)
+        );
         assert_eq!(parse_nvidia("No devices were found"), Gpus::default());
     }
 
@@ -129,7 +163,10 @@ mod tests {
         for details in [format!("[{card}]"), format!(r#"{{"gpu_data":[{card}]}}"#)] {
             let gpus = parse_amd(&details, ids);
             assert_eq!(gpus.driver, "6.7.0");
-            assert_eq!((gpus.list[0].name.as_str(), gpus.list[0].memory_mib), ("AMD Instinct MI300X", 196_592));
+            assert_eq!(
+                (gpus.list[0].name.as_str(), gpus.list[0].memory_mib),
+                ("AMD Instinct MI300X", 196_592)
+            );
             assert_eq!(gpus.list[0].uuid, "u-0");
         }
         assert_eq!(parse_amd("not json", ""), Gpus::default());

@@ -15,7 +15,14 @@ pub type Env = BTreeMap<String, String>;
 
 /// Variables of the agent's own service or login that are none of a job's business.
 const NOT_FOR_JOBS: [&str; 8] = [
-    "NOTIFY_SOCKET", "INVOCATION_ID", "JOURNAL_STREAM", "LISTEN_FDS", "LISTEN_PID", "SYSTEMD_EXEC_PID", "OLDPWD", "RUST_LOG",
+    "NOTIFY_SOCKET",
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "SYSTEMD_EXEC_PID",
+    "OLDPWD",
+    "RUST_LOG",
 ];
 
 /// Where the job finds itself.
@@ -46,10 +53,15 @@ fn inherited(base: Env, layout: Layout) -> Env {
     let host = layout == Layout::Host;
     let mut env = base;
     env.retain(|name, _| {
-        let of_the_agent = name.starts_with("DSTACK_") || name.starts_with("SSH_") || name.starts_with("XDG_SESSION");
-        !name.starts_with("BASH_FUNC_") && !(host && of_the_agent) && !NOT_FOR_JOBS.contains(&name.as_str())
+        let of_the_agent = name.starts_with("DSTACK_")
+            || name.starts_with("SSH_")
+            || name.starts_with("XDG_SESSION");
+        !name.starts_with("BASH_FUNC_")
+            && !(host && of_the_agent)
+            && !NOT_FOR_JOBS.contains(&name.as_str())
     });
-    env.entry("TERM".into()).or_insert_with(|| "xterm-256color".into());
+    env.entry("TERM".into())
+        .or_insert_with(|| "xterm-256color".into());
     env.entry("PATH".into())
         .or_insert_with(|| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into());
     env
@@ -124,10 +136,18 @@ mod tests {
     }
 
     fn map(pairs: &[(&str, &str)]) -> Env {
-        pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect()
+        pairs
+            .iter()
+            .map(|(k, v)| ((*k).into(), (*v).into()))
+            .collect()
     }
 
-    fn build(base: &[(&str, &str)], order: &JobOrder, secrets: &[(&str, &str)], layout: Layout) -> Env {
+    fn build(
+        base: &[(&str, &str)],
+        order: &JobOrder,
+        secrets: &[(&str, &str)],
+        layout: Layout,
+    ) -> Env {
         let places = Places::new(layout, Path::new("/j/root"), Path::new("/home/ann"));
         let identity = Identity {
             uid: 1000,
@@ -183,8 +203,16 @@ mod tests {
 
     #[test]
     fn later_layers_win() {
-        let order = JobOrder { env: map(&[("A", "job"), ("DSTACK_NODE_RANK", "mine")]), ..JobOrder::default() };
-        let env = build(&[("A", "os"), ("B", "os")], &order, &[("S", "secret")], Layout::Container);
+        let order = JobOrder {
+            env: map(&[("A", "job"), ("DSTACK_NODE_RANK", "mine")]),
+            ..JobOrder::default()
+        };
+        let env = build(
+            &[("A", "os"), ("B", "os")],
+            &order,
+            &[("S", "secret")],
+            Layout::Container,
+        );
         assert_eq!(env["A"], "job");
         assert_eq!(env["B"], "os");
         assert_eq!(env["DSTACK_NODE_RANK"], "mine");
@@ -201,7 +229,12 @@ mod tests {
             ("LD_LIBRARY_PATH", "/opt"),
         ];
         let env = build(&base, &JobOrder::default(), &[], Layout::Host);
-        for name in ["BASH_FUNC_x%%", "DSTACK_AGENT_RUNTIME", "SSH_AUTH_SOCK", "NOTIFY_SOCKET"] {
+        for name in [
+            "BASH_FUNC_x%%",
+            "DSTACK_AGENT_RUNTIME",
+            "SSH_AUTH_SOCK",
+            "NOTIFY_SOCKET",
+        ] {
             assert!(!env.contains_key(name), "{name}");
         }
         assert_eq!(env["LD_LIBRARY_PATH"], "/opt");
@@ -211,7 +244,10 @@ mod tests {
     #[test]
     fn the_hostfile_counts_slots_and_is_empty_rather_than_half() {
         assert_eq!(hostfile(&cluster()), "10.0.0.1 slots=8\n10.0.0.2\n");
-        let unknown = Cluster { job_ips: vec!["10.0.0.1".into(), String::new()], ..cluster() };
+        let unknown = Cluster {
+            job_ips: vec!["10.0.0.1".into(), String::new()],
+            ..cluster()
+        };
         assert_eq!(hostfile(&unknown), "");
         assert_eq!(hostfile(&Cluster::default()), "");
     }

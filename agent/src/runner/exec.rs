@@ -33,8 +33,18 @@ pub fn exec(plan: &ExecPlan) -> io::Error {
     match prepare(plan) {
         Ok(mut command) => {
             let error = command.exec();
-            let name = plan.argv.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            io::Error::new(error.kind(), format!("cannot execute {name} in {}: {error}", plan.working_dir.display()))
+            let name = plan
+                .argv
+                .first()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default();
+            io::Error::new(
+                error.kind(),
+                format!(
+                    "cannot execute {name} in {}: {error}",
+                    plan.working_dir.display()
+                ),
+            )
         }
         Err(error) => error,
     }

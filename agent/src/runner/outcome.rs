@@ -25,17 +25,28 @@ pub fn outcome(status: ExitStatus, cause: Option<Cause>, tail: &str, at: Timesta
     let exit_status = status.code().or(signal.map(|signal| 128 + signal));
     let (reason, message) = match cause {
         Some(Cause::Stopped) => (reason::BY_SERVER, "stopped".to_owned()),
-        Some(Cause::MaxDuration) => (reason::MAX_DURATION, "the job ran for its max_duration".to_owned()),
-        Some(Cause::LogQuota) => {
-            (reason::LOG_QUOTA, "the job wrote more output in an hour than its log quota allows".to_owned())
-        }
-        Some(Cause::Outside) => {
-            (reason::EXITED_WITH_ERROR, "stopped on the instance: the runner received SIGTERM".to_owned())
-        }
+        Some(Cause::MaxDuration) => (
+            reason::MAX_DURATION,
+            "the job ran for its max_duration".to_owned(),
+        ),
+        Some(Cause::LogQuota) => (
+            reason::LOG_QUOTA,
+            "the job wrote more output in an hour than its log quota allows".to_owned(),
+        ),
+        Some(Cause::Outside) => (
+            reason::EXITED_WITH_ERROR,
+            "stopped on the instance: the runner received SIGTERM".to_owned(),
+        ),
         None if status.success() => (reason::DONE, String::new()),
         None => (reason::EXITED_WITH_ERROR, failure(status, tail)),
     };
-    ExitRecord { exit_status, signal, reason: reason.to_owned(), message, at }
+    ExitRecord {
+        exit_status,
+        signal,
+        reason: reason.to_owned(),
+        message,
+        at,
+    }
 }
 
 fn failure(status: ExitStatus, tail: &str) -> String {
@@ -47,7 +58,11 @@ fn failure(status: ExitStatus, tail: &str) -> String {
         },
         (None, None) => "ended in an unknown way".to_owned(),
     };
-    if tail.is_empty() { how } else { format!("{how}\n{tail}") }
+    if tail.is_empty() {
+        how
+    } else {
+        format!("{how}\n{tail}")
+    }
 }
 
 #[cfg(test)]
@@ -55,15 +70,26 @@ mod tests {
     use super::*;
 
     fn record(raw: i32, cause: Option<Cause>) -> ExitRecord {
-        outcome(ExitStatus::from_raw(raw), cause, "last words", Timestamp::UNIX_EPOCH)
+        outcome(
+            ExitStatus::from_raw(raw),
+            cause,
+            "last words",
+            Timestamp::UNIX_EPOCH,
+        )
     }
 
     #[test]
     fn the_exit_status_and_the_signal_are_kept() {
         let done = record(0, None);
-        assert_eq!((done.exit_status, done.signal, done.reason.as_str()), (Some(0), None, reason::DONE));
+        assert_eq!(
+            (done.exit_status, done.signal, done.reason.as_str()),
+            (Some(0), None, reason::DONE)
+        );
         let three = record(3 << 8, None);
-        assert_eq!((three.exit_status, three.reason.as_str()), (Some(3), reason::EXITED_WITH_ERROR));
+        assert_eq!(
+            (three.exit_status, three.reason.as_str()),
+            (Some(3), reason::EXITED_WITH_ERROR)
+        );
         assert_eq!(three.message, "exit status 3\nlast words");
         let killed = record(9, None);
         assert_eq!((killed.exit_status, killed.signal), (Some(137), Some(9)));

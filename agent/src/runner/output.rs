@@ -32,7 +32,11 @@ impl Output {
             frames,
             plain: PlainText::default(),
             partial_since: None,
-            quota: Quota { per_hour: quota_bytes_per_hour.filter(|bytes| *bytes > 0), used: 0, since: Instant::now() },
+            quota: Quota {
+                per_hour: quota_bytes_per_hour.filter(|bytes| *bytes > 0),
+                used: 0,
+                since: Instant::now(),
+            },
             tail: Tail::default(),
         }
     }
@@ -45,7 +49,10 @@ impl Output {
         self.tail.push(text);
         let bytes = self.frames.push(clock::now_micros(), text);
         self.spool.append(&bytes)?;
-        self.partial_since = self.frames.has_pending().then(|| self.partial_since.unwrap_or_else(Instant::now));
+        self.partial_since = self
+            .frames
+            .has_pending()
+            .then(|| self.partial_since.unwrap_or_else(Instant::now));
         Ok(allowed == plain.len())
     }
 
@@ -82,12 +89,15 @@ struct Quota {
 
 impl Quota {
     fn allow(&mut self, wanted: usize) -> usize {
-        let Some(limit) = self.per_hour else { return wanted };
+        let Some(limit) = self.per_hour else {
+            return wanted;
+        };
         if self.since.elapsed() >= HOUR {
             self.used = 0;
             self.since = Instant::now();
         }
-        let allowed = wanted.min(usize::try_from(limit.saturating_sub(self.used)).unwrap_or(usize::MAX));
+        let allowed =
+            wanted.min(usize::try_from(limit.saturating_sub(self.used)).unwrap_or(usize::MAX));
         self.used += allowed as u64;
         allowed
     }
@@ -112,7 +122,10 @@ impl Tail {
 
     fn text(&self) -> String {
         let text = String::from_utf8_lossy(&self.bytes);
-        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+        let lines: Vec<&str> = text
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .collect();
         lines[lines.len().saturating_sub(Self::LINES)..].join("\n")
     }
 }
@@ -188,7 +201,10 @@ mod tests {
 
     fn strip(pieces: &[&str]) -> String {
         let mut plain = PlainText::default();
-        let bytes: Vec<u8> = pieces.iter().flat_map(|piece| plain.strip(piece.as_bytes())).collect();
+        let bytes: Vec<u8> = pieces
+            .iter()
+            .flat_map(|piece| plain.strip(piece.as_bytes()))
+            .collect();
         String::from_utf8(bytes).unwrap()
     }
 
@@ -219,8 +235,12 @@ mod tests {
         assert!(output.take(b"12345\n").unwrap());
         assert!(!output.take(b"67890\n").unwrap());
         output.finish().unwrap();
-        let (_, bytes) = crate::spool::SpoolReader::at(dir.path(), "job", 0).next_chunk(1000).unwrap();
-        let text: Vec<u8> = frames::Frames::new(&bytes).flat_map(|f| f.unwrap().payload.to_vec()).collect();
+        let (_, bytes) = crate::spool::SpoolReader::at(dir.path(), "job", 0)
+            .next_chunk(1000)
+            .unwrap();
+        let text: Vec<u8> = frames::Frames::new(&bytes)
+            .flat_map(|f| f.unwrap().payload.to_vec())
+            .collect();
         assert_eq!(text, b"12345\n6789");
     }
 
@@ -230,6 +250,9 @@ mod tests {
         for n in 0..1000 {
             tail.push(format!("line {n}\n").as_bytes());
         }
-        assert_eq!(tail.text(), "line 995\nline 996\nline 997\nline 998\nline 999");
+        assert_eq!(
+            tail.text(),
+            "line 995\nline 996\nline 997\nline 998\nline 999"
+        );
     }
 }

@@ -21,7 +21,11 @@ pub struct Places {
 
 impl Places {
     pub fn new(layout: Layout, job_root: &Path, home: &Path) -> Self {
-        Self { layout, root: job_root.to_owned(), home: home.to_owned() }
+        Self {
+            layout,
+            root: job_root.to_owned(),
+            home: home.to_owned(),
+        }
     }
 
     pub fn layout(&self) -> Layout {
@@ -45,13 +49,18 @@ impl Places {
         } else if let Some(rest) = path.strip_prefix("~/") {
             self.home.join(rest)
         } else if path.starts_with('~') {
-            return Err(format!("the path {path} names another user's home; use ~/ or an absolute path"));
+            return Err(format!(
+                "the path {path} names another user's home; use ~/ or an absolute path"
+            ));
         } else if path.starts_with('/') {
             self.absolute(Path::new(path))
         } else {
             base.join(path)
         };
-        if resolved.components().any(|part| part == Component::ParentDir) {
+        if resolved
+            .components()
+            .any(|part| part == Component::ParentDir)
+        {
             return Err(format!("the path {path} goes up with ..; write it without"));
         }
         Ok(resolved.components().collect())
@@ -75,16 +84,27 @@ mod tests {
     }
 
     fn resolve(layout: Layout, path: &str) -> Result<String, String> {
-        places(layout).resolve(path, Path::new("/base")).map(|p| p.display().to_string())
+        places(layout)
+            .resolve(path, Path::new("/base"))
+            .map(|p| p.display().to_string())
     }
 
     #[test]
     fn a_container_has_paths_of_its_own_and_a_host_job_a_folder() {
-        assert_eq!(resolve(Layout::Container, "/workflow/a").unwrap(), "/workflow/a");
-        assert_eq!(resolve(Layout::Host, "/workflow/a").unwrap(), "/home/u/job/root/workflow/a");
+        assert_eq!(
+            resolve(Layout::Container, "/workflow/a").unwrap(),
+            "/workflow/a"
+        );
+        assert_eq!(
+            resolve(Layout::Host, "/workflow/a").unwrap(),
+            "/home/u/job/root/workflow/a"
+        );
         assert_eq!(resolve(Layout::Host, "/workflows").unwrap(), "/workflows");
         assert_eq!(resolve(Layout::Host, "/mnt/data").unwrap(), "/mnt/data");
-        assert_eq!(places(Layout::Host).dstack(), Path::new("/home/u/job/root/dstack"));
+        assert_eq!(
+            places(Layout::Host).dstack(),
+            Path::new("/home/u/job/root/dstack")
+        );
     }
 
     #[test]

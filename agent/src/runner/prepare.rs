@@ -33,7 +33,10 @@ pub struct Unfit {
 
 impl Unfit {
     fn executor(message: impl Into<String>) -> Self {
-        Self { reason: reason::EXECUTOR, message: message.into() }
+        Self {
+            reason: reason::EXECUTOR,
+            message: message.into(),
+        }
     }
 }
 
@@ -45,12 +48,23 @@ pub fn prepare(
     secrets: &Env,
     say: &mut dyn FnMut(&str),
 ) -> Result<Prepared, Unfit> {
-    let argv = if order.commands.is_empty() { launch.image_command.clone() } else { order.commands.clone() };
+    let argv = if order.commands.is_empty() {
+        launch.image_command.clone()
+    } else {
+        order.commands.clone()
+    };
     if argv.is_empty() {
-        return Err(Unfit::executor("the order has no commands, and there is no image with an entrypoint"));
+        return Err(Unfit::executor(
+            "the order has no commands, and there is no image with an entrypoint",
+        ));
     }
     let identity = Accounts::read()
-        .resolve(order.user.as_ref(), launch.image_user.as_deref(), geteuid().as_raw(), getegid().as_raw())
+        .resolve(
+            order.user.as_ref(),
+            launch.image_user.as_deref(),
+            geteuid().as_raw(),
+            getegid().as_raw(),
+        )
         .map_err(Unfit::executor)?;
     let owner = identity.switch.then_some((identity.uid, identity.gid));
     let places = Places::new(launch.layout, &job.chroot(), &identity.home);
@@ -74,7 +88,12 @@ pub fn prepare(
     if let Err(error) = profile::write(&places.dstack(), launch.layout, owner, &env, &working_dir) {
         say(&format!("no profile for login shells: {error}"));
     }
-    Ok(Prepared { argv, env, working_dir, identity })
+    Ok(Prepared {
+        argv,
+        env,
+        working_dir,
+        identity,
+    })
 }
 
 /// The runner's own variables; in a container these are the container's.
@@ -87,8 +106,12 @@ fn own_env() -> Env {
 fn make_home(identity: &Identity, layout: Layout) -> Result<(), String> {
     if layout == Layout::Container && !identity.home.exists() {
         let owner = identity.switch.then_some((identity.uid, identity.gid));
-        unpack::make_dirs(&identity.home, owner)
-            .map_err(|error| format!("cannot create the home {}: {error}", identity.home.display()))?;
+        unpack::make_dirs(&identity.home, owner).map_err(|error| {
+            format!(
+                "cannot create the home {}: {error}",
+                identity.home.display()
+            )
+        })?;
     }
     Ok(())
 }
@@ -97,7 +120,8 @@ fn make_home(identity: &Identity, layout: Layout) -> Result<(), String> {
 fn open_way(job: &JobDir, places: &Places, owner: Ownership) -> Result<(), String> {
     let dstack = places.dstack();
     let mpi = dstack.join("mpi");
-    unpack::make_dirs(&mpi, None).map_err(|error| format!("cannot create {}: {error}", mpi.display()))?;
+    unpack::make_dirs(&mpi, None)
+        .map_err(|error| format!("cannot create {}: {error}", mpi.display()))?;
     if let (Layout::Host, Some((uid, gid))) = (places.layout(), owner) {
         // Only the way to root/, and only for passing: orders, spools and secrets stay closed.
         for path in [job.root(), &job.chroot()] {
@@ -155,7 +179,11 @@ fn job_archive(job: &JobDir, sha256: &str) -> Result<PathBuf, String> {
         return Err(format!("{sha256} is not the digest of an archive"));
     }
     let path = job.archives().join(sha256);
-    if path.is_file() { Ok(path) } else { Err(format!("archive {sha256} is not on this host")) }
+    if path.is_file() {
+        Ok(path)
+    } else {
+        Err(format!("archive {sha256} is not on this host"))
+    }
 }
 
 fn repo_dir(order: &JobOrder, places: &Places, working_dir: &Path) -> Result<PathBuf, String> {
@@ -172,17 +200,22 @@ fn place_repo(
     owner: Ownership,
     say: &mut dyn FnMut(&str),
 ) -> Result<(), Unfit> {
-    let Some(order_repo) = &order.repo else { return Ok(()) };
+    let Some(order_repo) = &order.repo else {
+        return Ok(());
+    };
     let code = match &order.code_archive {
         Some(code) => Some(job_archive(job, &code.sha256).map_err(Unfit::executor)?),
         None => None,
     };
-    repo::place(order_repo, code.as_deref(), dir, owner, say)
-        .map_err(|message| Unfit { reason: reason::EXITED_WITH_ERROR, message })
+    repo::place(order_repo, code.as_deref(), dir, owner, say).map_err(|message| Unfit {
+        reason: reason::EXITED_WITH_ERROR,
+        message,
+    })
 }
 
 fn write_hostfile(order: &JobOrder, places: &Places) -> Result<PathBuf, String> {
     let path = places.dstack().join("mpi/hostfile");
-    fs::write(&path, env::hostfile(&order.cluster)).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    fs::write(&path, env::hostfile(&order.cluster))
+        .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     Ok(path)
 }

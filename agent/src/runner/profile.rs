@@ -11,15 +11,32 @@ use super::unpack::Ownership;
 use crate::record::Layout;
 
 /// Variables that a login sets for itself.
-const OF_THE_LOGIN: [&str; 8] = ["HOME", "USER", "LOGNAME", "SHELL", "TERM", "PWD", "SHLVL", "_"];
+const OF_THE_LOGIN: [&str; 8] = [
+    "HOME", "USER", "LOGNAME", "SHELL", "TERM", "PWD", "SHLVL", "_",
+];
 const SYSTEM_PROFILE: &str = "/etc/profile";
 
 /// Writes `<dstack>/profile`; in a container also includes it from `/etc/profile`. On a host that
 /// others share it is for the job's user alone, because secrets are among the variables.
-pub fn write(dstack: &Path, layout: Layout, owner: Ownership, env: &Env, working_dir: &Path) -> io::Result<()> {
+pub fn write(
+    dstack: &Path,
+    layout: Layout,
+    owner: Ownership,
+    env: &Env,
+    working_dir: &Path,
+) -> io::Result<()> {
     let path = dstack.join("profile");
-    let mode = if layout == Layout::Container { 0o644 } else { 0o600 };
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&path)?;
+    let mode = if layout == Layout::Container {
+        0o644
+    } else {
+        0o600
+    };
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(&path)?;
     file.write_all(render(env, working_dir).as_bytes())?;
     if let Some((uid, gid)) = owner {
         fchown(&file, Some(uid), Some(gid))?;
@@ -37,7 +54,11 @@ fn render(env: &Env, working_dir: &Path) -> String {
             let _ = writeln!(text, "export {name}={}", quote(value));
         }
     }
-    let _ = writeln!(text, "cd {} 2>/dev/null || :", quote(&working_dir.display().to_string()));
+    let _ = writeln!(
+        text,
+        "cd {} 2>/dev/null || :",
+        quote(&working_dir.display().to_string())
+    );
     text
 }
 
@@ -47,7 +68,10 @@ fn include(profile: &Path) -> io::Result<()> {
     if present.lines().any(|known| known == line) {
         return Ok(());
     }
-    let mut file = OpenOptions::new().append(true).create(true).open(SYSTEM_PROFILE)?;
+    let mut file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(SYSTEM_PROFILE)?;
     file.write_all(format!("\n{line}\n").as_bytes())
 }
 
@@ -67,12 +91,26 @@ mod tests {
 
     #[test]
     fn a_shell_reads_back_what_was_set() {
-        let env: Env = [("A", "it's $HOME\nand `more`"), ("HOME", "/x"), ("BAD-NAME", "1")]
-            .into_iter()
-            .map(|(k, v)| (k.to_owned(), v.to_owned()))
-            .collect();
-        let script = format!("{}\nprintf %s \"$A|${{BAD:-none}}|$PWD\"", render(&env, Path::new("/tmp")));
-        let shown = std::process::Command::new("/bin/sh").arg("-c").arg(script).output().unwrap();
-        assert_eq!(String::from_utf8(shown.stdout).unwrap(), "it's $HOME\nand `more`|none|/tmp");
+        let env: Env = [
+            ("A", "it's $HOME\nand `more`"),
+            ("HOME", "/x"),
+            ("BAD-NAME", "1"),
+        ]
+        .into_iter()
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .collect();
+        let script = format!(
+            "{}\nprintf %s \"$A|${{BAD:-none}}|$PWD\"",
+            render(&env, Path::new("/tmp"))
+        );
+        let shown = std::process::Command::new("/bin/sh")
+            .arg("-c")
+            .arg(script)
+            .output()
+            .unwrap();
+        assert_eq!(
+            String::from_utf8(shown.stdout).unwrap(),
+            "it's $HOME\nand `more`|none|/tmp"
+        );
     }
 }

@@ -20,11 +20,15 @@ pub fn place(
     if !matches!(repo.kind.as_str(), "remote" | "local") {
         return Ok(());
     }
-    unpack::make_dirs(dir, owner).map_err(|error| format!("cannot create the repo folder {}: {error}", dir.display()))?;
+    unpack::make_dirs(dir, owner)
+        .map_err(|error| format!("cannot create the repo folder {}: {error}", dir.display()))?;
     if !is_empty(dir)? {
         match repo.if_exists {
             IfExists::Skip => {
-                say(&format!("{} is not empty: the repo is left out (if_exists: skip)", dir.display()));
+                say(&format!(
+                    "{} is not empty: the repo is left out (if_exists: skip)",
+                    dir.display()
+                ));
                 return Ok(());
             }
             IfExists::Error => {
@@ -42,16 +46,21 @@ pub fn place(
     if let Some(patch) = code {
         apply(patch, dir)?;
     }
-    unpack::own_tree(dir, owner).map_err(|error| format!("cannot give {} to the job's user: {error}", dir.display()))
+    unpack::own_tree(dir, owner)
+        .map_err(|error| format!("cannot give {} to the job's user: {error}", dir.display()))
 }
 
 fn is_empty(dir: &Path) -> Result<bool, String> {
-    let mut entries = fs::read_dir(dir).map_err(|error| format!("cannot read {}: {error}", dir.display()))?;
+    let mut entries =
+        fs::read_dir(dir).map_err(|error| format!("cannot read {}: {error}", dir.display()))?;
     Ok(entries.next().is_none())
 }
 
 fn clone(repo: &OrderRepo, dir: &Path, say: &mut dyn FnMut(&str)) -> Result<(), String> {
-    let url = repo.clone_url.as_deref().ok_or("the run's Git repository has no URL")?;
+    let url = repo
+        .clone_url
+        .as_deref()
+        .ok_or("the run's Git repository has no URL")?;
     say(&format!("cloning {}", without_password(url)));
     let mut args = vec!["clone", "--quiet", "--recurse-submodules"];
     if let Some(branch) = &repo.branch {
@@ -65,9 +74,15 @@ fn clone(repo: &OrderRepo, dir: &Path, say: &mut dyn FnMut(&str)) -> Result<(), 
             git(dir, &["fetch", "--quiet", "origin", hash])?;
             git(dir, &["checkout", "--quiet", hash])?;
         }
-        git(dir, &["submodule", "update", "--quiet", "--init", "--recursive"])?;
+        git(
+            dir,
+            &["submodule", "update", "--quiet", "--init", "--recursive"],
+        )?;
     }
-    for (key, value) in [("user.name", &repo.config_name), ("user.email", &repo.config_email)] {
+    for (key, value) in [
+        ("user.name", &repo.config_name),
+        ("user.email", &repo.config_email),
+    ] {
         if let Some(value) = value {
             git(dir, &["config", key, value])?;
         }
@@ -79,7 +94,10 @@ fn apply(patch: &Path, dir: &Path) -> Result<(), String> {
     if fs::metadata(patch).is_ok_and(|meta| meta.len() == 0) {
         return Ok(());
     }
-    git(dir, &["apply", "--whitespace=nowarn", &patch.display().to_string()])
+    git(
+        dir,
+        &["apply", "--whitespace=nowarn", &patch.display().to_string()],
+    )
 }
 
 fn git(dir: &Path, args: &[&str]) -> Result<(), String> {
@@ -95,7 +113,10 @@ fn git(dir: &Path, args: &[&str]) -> Result<(), String> {
     }
     let verb = args.first().copied().unwrap_or_default();
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(format!("git {verb} failed: {}", without_password(said.trim())))
+    Err(format!(
+        "git {verb} failed: {}",
+        without_password(said.trim())
+    ))
 }
 
 /// Hides what stands between `://` and `@`.
@@ -137,7 +158,17 @@ mod tests {
         fs::create_dir(&origin).unwrap();
         for args in [
             &["init", "--quiet"][..],
-            &["-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--allow-empty", "-m", "x"],
+            &[
+                "-c",
+                "user.name=a",
+                "-c",
+                "user.email=a@b",
+                "commit",
+                "--quiet",
+                "--allow-empty",
+                "-m",
+                "x",
+            ],
         ] {
             git(&origin, args).unwrap();
         }
@@ -154,7 +185,10 @@ mod tests {
 
         let again = place(&repo, None, &target, None, &mut |_| ()).unwrap_err();
         assert!(again.contains("not empty"), "{again}");
-        let skip = OrderRepo { if_exists: IfExists::Skip, ..repo };
+        let skip = OrderRepo {
+            if_exists: IfExists::Skip,
+            ..repo
+        };
         place(&skip, None, &target, None, &mut |_| ()).unwrap();
     }
 }

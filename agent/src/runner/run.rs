@@ -27,7 +27,10 @@ const TAKEN: i32 = 75;
 
 /// Takes the order in `dir` and brings it to an end. The result is the process's exit status.
 pub fn run(dir: &Path) -> anyhow::Result<i32> {
-    let job = JobDir::at(dir.canonicalize().with_context(|| format!("no job folder at {}", dir.display()))?);
+    let job = JobDir::at(
+        dir.canonicalize()
+            .with_context(|| format!("no job folder at {}", dir.display()))?,
+    );
     // A leader of a group cannot, and need not, leave its session: process 1 of a container.
     let _ = nix::unistd::setsid();
     let owner = owner_of(job.root())?;
@@ -36,8 +39,12 @@ pub fn run(dir: &Path) -> anyhow::Result<i32> {
     }
     // Orphans of the job come to the runner and end with it, as they would in a container.
     prctl::set_child_subreaper(true)?;
-    let mut log = Log { spool: SpoolWriter::open(&job.spool(), stream::RUNNER, owner)? };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut log = Log {
+        spool: SpoolWriter::open(&job.spool(), stream::RUNNER, owner)?,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let record = match read_order(&job) {
         Ok(order) => runtime.block_on(execute(&job, &order, owner, &mut log)),
         Err(error) => ExitRecord::without_status(
@@ -71,24 +78,44 @@ async fn execute(job: &JobDir, order: &JobOrder, owner: Owner, log: &mut Log) ->
     }
 }
 
-async fn try_execute(job: &JobDir, order: &JobOrder, owner: Owner, log: &mut Log) -> Result<ExitRecord, Unfit> {
-    let executor = |message: String| Unfit { reason: reason::EXECUTOR, message };
-    let launch: Launch = durable::read_json(&job.launch()).map_err(|e| executor(e.to_string()))?.unwrap_or_default();
-    log.say(&format!("dstack-agent {} runs {}", env!("CARGO_PKG_VERSION"), order.job_name));
+async fn try_execute(
+    job: &JobDir,
+    order: &JobOrder,
+    owner: Owner,
+    log: &mut Log,
+) -> Result<ExitRecord, Unfit> {
+    let executor = |message: String| Unfit {
+        reason: reason::EXECUTOR,
+        message,
+    };
+    let launch: Launch = durable::read_json(&job.launch())
+        .map_err(|e| executor(e.to_string()))?
+        .unwrap_or_default();
+    log.say(&format!(
+        "dstack-agent {} runs {}",
+        env!("CARGO_PKG_VERSION"),
+        order.job_name
+    ));
     for note in &launch.notes {
         log.say(note);
     }
     enter_cgroups(&launch, log);
-    let secrets = take_secrets(job).map_err(|error| executor(format!("cannot read the job's secrets: {error}")))?;
+    let secrets = take_secrets(job)
+        .map_err(|error| executor(format!("cannot read the job's secrets: {error}")))?;
     let prepared = prepare(job, order, &launch, &secrets, &mut |line| log.say(line))?;
     if stopped(job) {
-        return Err(Unfit { reason: reason::BY_SERVER, message: "stopped before it started".into() });
+        return Err(Unfit {
+            reason: reason::BY_SERVER,
+            message: "stopped before it started".into(),
+        });
     }
     let spool = SpoolWriter::open(&job.spool(), stream::JOB, owner)
         .map_err(|error| executor(format!("cannot open the job's spool: {error}")))?;
     let limits = Limits {
         max_duration: order.max_duration_s.map(Duration::from_secs),
-        grace: order.stop_duration_s.map_or(DEFAULT_GRACE, Duration::from_secs),
+        grace: order
+            .stop_duration_s
+            .map_or(DEFAULT_GRACE, Duration::from_secs),
     };
     let output = Output::new(spool, order.log_quota_hour_bytes);
     let supervisor = Supervisor::start(job, &prepared, output, limits)
@@ -98,25 +125,47 @@ async fn try_execute(job: &JobDir, order: &JobOrder, owner: Owner, log: &mut Log
         user: prepared.identity.name.clone(),
         working_dir: prepared.working_dir.display().to_string(),
     };
-    log.say(&format!("started as {} in {}", running.user, running.working_dir));
+    log.say(&format!(
+        "started as {} in {}",
+        running.user, running.working_dir
+    ));
     if let Err(error) = write_owned(&job.running(), &running, owner) {
-        log.say(&format!("cannot write {}: {error}", job.running().display()));
+        log.say(&format!(
+            "cannot write {}: {error}",
+            job.running().display()
+        ));
     }
-    let ended = supervisor.run().await.map_err(|error| executor(format!("the runner lost its job: {error}")))?;
-    Ok(outcome(ended.status, ended.cause, &ended.output.tail(), clock::now()))
+    let ended = supervisor
+        .run()
+        .await
+        .map_err(|error| executor(format!("the runner lost its job: {error}")))?;
+    Ok(outcome(
+        ended.status,
+        ended.cause,
+        &ended.output.tail(),
+        clock::now(),
+    ))
 }
 
 /// Takes the order, unless somebody has.
 fn claim(job: &JobDir, owner: Owner) -> anyhow::Result<bool> {
-    let text = serde_json::to_vec(&Claim { process: ProcessId::own()? })?;
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(job.claim());
+    let text = serde_json::to_vec(&Claim {
+        process: ProcessId::own()?,
+    })?;
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(job.claim());
     let mut file = match file {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             eprintln!("another runner has taken {}", job.root().display());
             return Ok(false);
         }
-        Err(error) => return Err(error).with_context(|| format!("cannot claim {}", job.root().display())),
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot claim {}", job.root().display()));
+        }
     };
     file.write_all(&text)?;
     file.sync_all()?;
@@ -145,7 +194,10 @@ fn enter_cgroups(launch: &Launch, log: &mut Log) {
     for group in &launch.cgroups {
         // "0" is the writer itself.
         if let Err(error) = fs::write(group.join("cgroup.procs"), "0") {
-            log.say(&format!("the job's limits are not enforced: cannot enter {}: {error}", group.display()));
+            log.say(&format!(
+                "the job's limits are not enforced: cannot enter {}: {error}",
+                group.display()
+            ));
         }
     }
 }
@@ -156,7 +208,9 @@ fn write_exit(job: &JobDir, record: &ExitRecord, owner: Owner) -> anyhow::Result
     loop {
         match write_owned(&job.exit(), record, owner) {
             Ok(()) => return Ok(()),
-            Err(error) if attempts >= 60 => return Err(error).context("cannot write the exit record"),
+            Err(error) if attempts >= 60 => {
+                return Err(error).context("cannot write the exit record");
+            }
             Err(_) => {
                 attempts += 1;
                 std::thread::sleep(Duration::from_secs(1));

@@ -71,27 +71,49 @@ pub struct Ended {
 
 impl<'a> Supervisor<'a> {
     /// Starts the command.
-    pub fn start(job: &'a JobDir, prepared: &Prepared, output: Output, limits: Limits) -> io::Result<Self> {
+    pub fn start(
+        job: &'a JobDir,
+        prepared: &Prepared,
+        output: Output,
+        limits: Limits,
+    ) -> io::Result<Self> {
         let terminal = Terminal::open()?;
         // Not current_exe(): the file may have been replaced by an update since.
         let mut command = Command::new("/proc/self/exe");
-        command.arg("exec").args(["--parent", &std::process::id().to_string()]);
+        command
+            .arg("exec")
+            .args(["--parent", &std::process::id().to_string()]);
         if terminal.is_tty {
             command.arg("--tty");
         }
         let identity = &prepared.identity;
         if identity.switch {
             let groups: Vec<String> = identity.groups.iter().map(u32::to_string).collect();
-            command.args(["--uid", &identity.uid.to_string(), "--gid", &identity.gid.to_string()]);
+            command.args([
+                "--uid",
+                &identity.uid.to_string(),
+                "--gid",
+                &identity.gid.to_string(),
+            ]);
             command.args(["--groups", &groups.join(",")]);
         }
-        command.arg("--cwd").arg(&prepared.working_dir).arg("--").args(&prepared.argv);
+        command
+            .arg("--cwd")
+            .arg(&prepared.working_dir)
+            .arg("--")
+            .args(&prepared.argv);
         command.env_clear().envs(&prepared.env);
-        command.stdin(terminal.stdin).stdout(terminal.stdout).stderr(terminal.stderr);
+        command
+            .stdin(terminal.stdin)
+            .stdout(terminal.stdout)
+            .stderr(terminal.stderr);
         let child = command.spawn()?;
         // The terminal's other end lives on in the command value; only the child may hold it open.
         drop(command);
-        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or_default();
+        let pid = child
+            .id()
+            .and_then(|pid| i32::try_from(pid).ok())
+            .unwrap_or_default();
         Ok(Self {
             job,
             child,
@@ -128,11 +150,15 @@ impl<'a> Supervisor<'a> {
         if status.signal().is_some() && self.stop.is_none() {
             self.look_for_stop(false); // killed from outside on the agent's word
         }
-        process_table::kill_descendants(own_pid());
+        process_table::kill_own_descendants();
         self.drain(&mut buffer, open).await;
         reap(None);
         let _ = self.output.finish();
-        Ok(Ended { status, cause: self.stop.map(|stop| stop.cause), output: self.output })
+        Ok(Ended {
+            status,
+            cause: self.stop.map(|stop| stop.cause),
+            output: self.output,
+        })
     }
 
     /// What was written before the end is still in the terminal.
@@ -148,7 +174,10 @@ impl<'a> Supervisor<'a> {
 
     fn take(&mut self, raw: &[u8]) {
         if self.lost > 0 {
-            let note = format!("[{} bytes of output were lost here: the host's disk did not take them]\n", self.lost);
+            let note = format!(
+                "[{} bytes of output were lost here: the host's disk did not take them]\n",
+                self.lost
+            );
             if self.output.take(note.as_bytes()).is_err() {
                 self.lost += raw.len() as u64;
                 return;
@@ -190,7 +219,9 @@ impl<'a> Supervisor<'a> {
     /// `signalled`: a SIGTERM came; without an order on disk it is not the agent's.
     fn look_for_stop(&mut self, signalled: bool) {
         match durable::read_json::<StopOrder>(&self.job.stop()) {
-            Ok(Some(order)) => self.begin_stop(Cause::Stopped, Duration::from_secs(order.grace_s.into())),
+            Ok(Some(order)) => {
+                self.begin_stop(Cause::Stopped, Duration::from_secs(order.grace_s.into()))
+            }
             _ if signalled => self.begin_stop(Cause::Outside, self.limits.grace),
             _ => {}
         }
@@ -201,7 +232,12 @@ impl<'a> Supervisor<'a> {
         match &mut self.stop {
             Some(stop) => stop.grace = stop.grace.min(grace),
             None => {
-                self.stop = Some(Stop { cause, since: Instant::now(), grace, step: Step::Interrupted });
+                self.stop = Some(Stop {
+                    cause,
+                    since: Instant::now(),
+                    grace,
+                    step: Step::Interrupted,
+                });
                 if !grace.is_zero() {
                     self.signal_command(Signal::SIGINT);
                 }
@@ -215,7 +251,7 @@ impl<'a> Supervisor<'a> {
         let age = stop.since.elapsed();
         if age >= stop.grace {
             stop.step = Step::Killed;
-            process_table::kill_descendants(own_pid());
+            process_table::kill_own_descendants();
         } else if stop.step == Step::Interrupted && age >= stop.grace / 2 {
             stop.step = Step::HungUp;
             self.signal_command(Signal::SIGHUP);

@@ -26,7 +26,12 @@ impl Terminal {
     }
 
     fn pty() -> io::Result<Self> {
-        let size = Winsize { ws_row: 24, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 };
+        let size = Winsize {
+            ws_row: 24,
+            ws_col: 120,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
         let OpenptyResult { master, slave } = openpty(Some(&size), None)?;
         let mut attributes = tcgetattr(&slave)?;
         // Bytes arrive as they were written: no CR before LF, no echo of what nobody types.
@@ -65,7 +70,9 @@ impl OutputReader {
     fn new(fd: OwnedFd) -> io::Result<Self> {
         let flags = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL)?);
         fcntl(&fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
-        Ok(Self { fd: Receiver::from_owned_fd_unchecked(fd)? })
+        Ok(Self {
+            fd: Receiver::from_owned_fd_unchecked(fd)?,
+        })
     }
 
     /// Some bytes; zero when every writer is gone.
@@ -74,7 +81,9 @@ impl OutputReader {
             self.fd.readable().await?;
             match self.fd.try_read(buffer) {
                 // A terminal whose last writer is gone answers with EIO.
-                Err(error) if error.raw_os_error() == Some(nix::errno::Errno::EIO as i32) => return Ok(0),
+                Err(error) if error.raw_os_error() == Some(nix::errno::Errno::EIO as i32) => {
+                    return Ok(0);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return result,
             }
@@ -83,6 +92,9 @@ impl OutputReader {
 
     /// The process group that has the terminal, if it is one.
     pub fn foreground(&self) -> Option<i32> {
-        nix::unistd::tcgetpgrp(self.fd.as_fd()).ok().map(|pgrp| pgrp.as_raw()).filter(|pgrp| *pgrp > 1)
+        nix::unistd::tcgetpgrp(self.fd.as_fd())
+            .ok()
+            .map(|pgrp| pgrp.as_raw())
+            .filter(|pgrp| *pgrp > 1)
     }
 }

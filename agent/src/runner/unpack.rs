@@ -16,9 +16,12 @@ pub type Ownership = Option<(u32, u32)>;
 
 /// Unpacks a `files:` archive: its one top entry becomes `target`, whatever it was called.
 pub fn unpack(archive: &Path, target: &Path, owner: Ownership) -> Result<(), String> {
-    let parent = target
-        .parent()
-        .ok_or_else(|| format!("cannot unpack files at {}; name a file or a folder below it", target.display()))?;
+    let parent = target.parent().ok_or_else(|| {
+        format!(
+            "cannot unpack files at {}; name a file or a folder below it",
+            target.display()
+        )
+    })?;
     place(archive, parent, owner, |scratch| {
         let mut tops = Vec::new();
         for entry in fs::read_dir(scratch)? {
@@ -89,7 +92,9 @@ fn place(
     make_dirs(beside, owner)?;
     let scratch = beside.join(format!(".dstack-unpack-{}", uuid::Uuid::new_v4().simple()));
     fs::create_dir(&scratch)?;
-    let result = extract(archive, &scratch).and_then(|()| own_tree(&scratch, owner)).and_then(|()| put(&scratch));
+    let result = extract(archive, &scratch)
+        .and_then(|()| own_tree(&scratch, owner))
+        .and_then(|()| put(&scratch));
     let cleared = crate::durable::remove_dir(&scratch);
     result.and(cleared)
 }
@@ -97,7 +102,11 @@ fn place(
 fn extract(archive: &Path, into: &Path) -> io::Result<()> {
     let mut reader = BufReader::new(File::open(archive)?);
     let gzip = reader.fill_buf()?.starts_with(&[0x1f, 0x8b]);
-    let reader: Box<dyn Read> = if gzip { Box::new(GzDecoder::new(reader)) } else { Box::new(reader) };
+    let reader: Box<dyn Read> = if gzip {
+        Box::new(GzDecoder::new(reader))
+    } else {
+        Box::new(reader)
+    };
     let mut archive = tar::Archive::new(reader);
     archive.set_preserve_permissions(true);
     archive.set_overwrite(true);
@@ -123,12 +132,16 @@ fn put_entry<R: Read>(entry: &mut tar::Entry<'_, R>, into: &Path) -> io::Result<
         return Ok(());
     }
     let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-    Err(io::Error::new(io::ErrorKind::InvalidData, format!("the archive holds {name}, which leads out of it")))
+    Err(io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("the archive holds {name}, which leads out of it"),
+    ))
 }
 
 /// Moves `from` to `to`; folders that are on both sides are joined.
 fn merge(from: &Path, to: &Path) -> io::Result<()> {
-    let both_folders = from.symlink_metadata()?.is_dir() && to.symlink_metadata().is_ok_and(|meta| meta.is_dir());
+    let both_folders =
+        from.symlink_metadata()?.is_dir() && to.symlink_metadata().is_ok_and(|meta| meta.is_dir());
     if !both_folders {
         return fs::rename(from, to);
     }
@@ -172,12 +185,28 @@ mod tests {
     #[test]
     fn the_top_entry_takes_the_name_of_the_target() {
         let dir = tempfile::tempdir().unwrap();
-        let archive = write(dir.path(), &tar_of(&[("data/a.txt", "A"), ("data/sub/b.txt", "B")]));
+        let archive = write(
+            dir.path(),
+            &tar_of(&[("data/a.txt", "A"), ("data/sub/b.txt", "B")]),
+        );
         let target = dir.path().join("x/y/mine");
         unpack(&archive, &target, None).unwrap();
         assert_eq!(fs::read_to_string(target.join("sub/b.txt")).unwrap(), "B");
-        assert_eq!(target.join("a.txt").metadata().unwrap().permissions().mode() & 0o777, 0o640);
-        assert_eq!(fs::read_dir(target.parent().unwrap()).unwrap().count(), 1, "no scratch folder stays");
+        assert_eq!(
+            target
+                .join("a.txt")
+                .metadata()
+                .unwrap()
+                .permissions()
+                .mode()
+                & 0o777,
+            0o640
+        );
+        assert_eq!(
+            fs::read_dir(target.parent().unwrap()).unwrap().count(),
+            1,
+            "no scratch folder stays"
+        );
     }
 
     #[test]
@@ -216,10 +245,14 @@ mod tests {
         let mut link = tar::Header::new_gnu();
         link.set_entry_type(tar::EntryType::Symlink);
         link.set_size(0);
-        builder.append_link(&mut link, "d/link", dir.path().join("outside")).unwrap();
+        builder
+            .append_link(&mut link, "d/link", dir.path().join("outside"))
+            .unwrap();
         let mut file = tar::Header::new_gnu();
         file.set_size(1);
-        builder.append_data(&mut file, "d/link/evil", &b"E"[..]).unwrap();
+        builder
+            .append_data(&mut file, "d/link/evil", &b"E"[..])
+            .unwrap();
         fs::create_dir(dir.path().join("outside")).unwrap();
         let archive = write(dir.path(), &builder.into_inner().unwrap());
         assert!(unpack(&archive, &dir.path().join("in/t"), None).is_err());

@@ -48,7 +48,9 @@ impl Accounts {
     fn users(&self) -> impl Iterator<Item = Passwd> {
         self.passwd.lines().filter_map(|line| {
             let fields: Vec<&str> = line.split(':').collect();
-            let [name, _, uid, gid, _, home, ..] = fields.as_slice() else { return None };
+            let [name, _, uid, gid, _, home, ..] = fields.as_slice() else {
+                return None;
+            };
             Some(Passwd {
                 name: (*name).to_owned(),
                 uid: uid.parse().ok()?,
@@ -59,7 +61,9 @@ impl Accounts {
     }
 
     fn gid_of(&self, group: &str) -> Option<u32> {
-        self.group_lines().find(|(name, ..)| *name == group).map(|(_, gid, _)| gid)
+        self.group_lines()
+            .find(|(name, ..)| *name == group)
+            .map(|(_, gid, _)| gid)
     }
 
     fn groups_of(&self, user: &str) -> Vec<u32> {
@@ -86,25 +90,31 @@ impl Accounts {
         own_uid: u32,
         own_gid: u32,
     ) -> Result<Identity, String> {
-        let from_image = image_user.filter(|text| !text.is_empty()).map(parse_image_user);
-        let wanted = wanted.filter(|user| **user != OrderUser::default()).or(from_image.as_ref());
+        let from_image = image_user
+            .filter(|text| !text.is_empty())
+            .map(parse_image_user);
+        let wanted = wanted
+            .filter(|user| **user != OrderUser::default())
+            .or(from_image.as_ref());
         let Some(wanted) = wanted else {
             return Ok(self.own(own_uid, own_gid));
         };
         let account = match (&wanted.username, wanted.uid) {
-            (Some(name), _) => Some(
-                self.users()
-                    .find(|user| user.name == *name)
-                    .ok_or_else(|| format!("there is no user {name} in /etc/passwd; create it or give its number"))?,
-            ),
+            (Some(name), _) => Some(self.users().find(|user| user.name == *name).ok_or_else(
+                || format!("there is no user {name} in /etc/passwd; create it or give its number"),
+            )?),
             (None, Some(uid)) => self.users().find(|user| user.uid == uid),
             (None, None) => None,
         };
-        let uid = account.as_ref().map(|a| a.uid).or(wanted.uid).unwrap_or(own_uid);
+        let uid = account
+            .as_ref()
+            .map(|a| a.uid)
+            .or(wanted.uid)
+            .unwrap_or(own_uid);
         let gid = match (&wanted.groupname, wanted.gid) {
-            (Some(name), _) => self
-                .gid_of(name)
-                .ok_or_else(|| format!("there is no group {name} in /etc/group; create it or give its number"))?,
+            (Some(name), _) => self.gid_of(name).ok_or_else(|| {
+                format!("there is no group {name} in /etc/group; create it or give its number")
+            })?,
             (None, Some(gid)) => gid,
             (None, None) => account.as_ref().map_or(0, |a| a.gid),
         };
@@ -126,7 +136,9 @@ impl Accounts {
     }
 
     fn identity(&self, uid: u32, gid: u32, own_uid: u32, account: Option<Passwd>) -> Identity {
-        let name = account.as_ref().map_or_else(|| uid.to_string(), |a| a.name.clone());
+        let name = account
+            .as_ref()
+            .map_or_else(|| uid.to_string(), |a| a.name.clone());
         let mut groups = self.groups_of(&name);
         groups.push(gid);
         groups.sort_unstable();
@@ -135,7 +147,10 @@ impl Accounts {
             uid,
             gid,
             groups,
-            home: account.map(|a| a.home).filter(|h| h.is_absolute()).unwrap_or_else(|| "/".into()),
+            home: account
+                .map(|a| a.home)
+                .filter(|h| h.is_absolute())
+                .unwrap_or_else(|| "/".into()),
             name,
             switch: own_uid == 0 && uid != 0,
         }
@@ -164,26 +179,38 @@ mod tests {
 
     fn accounts() -> Accounts {
         Accounts {
-            passwd: "root:x:0:0:root:/root:/bin/bash\nbroken line\nann:x:1000:1001::/home/ann:/bin/sh\n".into(),
+            passwd:
+                "root:x:0:0:root:/root:/bin/bash\nbroken line\nann:x:1000:1001::/home/ann:/bin/sh\n"
+                    .into(),
             group: "root:x:0:\nstaff:x:50:bob,ann\nann:x:1001:\nvideo:x:44:ann\n".into(),
         }
     }
 
     fn user(name: &str) -> OrderUser {
-        OrderUser { username: Some(name.into()), ..OrderUser::default() }
+        OrderUser {
+            username: Some(name.into()),
+            ..OrderUser::default()
+        }
     }
 
     #[test]
     fn nobody_asked_for_means_the_runners_own() {
         let own = accounts().resolve(None, None, 0, 0).unwrap();
-        assert_eq!((own.uid, own.home.to_str().unwrap(), own.switch), (0, "/root", false));
-        let own = accounts().resolve(Some(&OrderUser::default()), Some(""), 1000, 1001).unwrap();
+        assert_eq!(
+            (own.uid, own.home.to_str().unwrap(), own.switch),
+            (0, "/root", false)
+        );
+        let own = accounts()
+            .resolve(Some(&OrderUser::default()), Some(""), 1000, 1001)
+            .unwrap();
         assert_eq!((own.name.as_str(), own.switch), ("ann", false));
     }
 
     #[test]
     fn a_named_user_brings_its_home_and_groups() {
-        let ann = accounts().resolve(Some(&user("ann")), Some("0"), 0, 0).unwrap();
+        let ann = accounts()
+            .resolve(Some(&user("ann")), Some("0"), 0, 0)
+            .unwrap();
         assert_eq!((ann.uid, ann.gid, ann.switch), (1000, 1001, true));
         assert_eq!(ann.groups, [44, 50, 1001]);
         assert_eq!(ann.home.to_str(), Some("/home/ann"));
@@ -194,15 +221,26 @@ mod tests {
         let ann = accounts().resolve(None, Some("1000:staff"), 0, 0).unwrap();
         assert_eq!((ann.name.as_str(), ann.gid), ("ann", 50));
         let stranger = accounts().resolve(None, Some("4242"), 0, 0).unwrap();
-        assert_eq!((stranger.uid, stranger.gid, stranger.home.to_str()), (4242, 0, Some("/")));
+        assert_eq!(
+            (stranger.uid, stranger.gid, stranger.home.to_str()),
+            (4242, 0, Some("/"))
+        );
     }
 
     #[test]
     fn what_cannot_be_is_said() {
-        let missing = accounts().resolve(Some(&user("eve")), None, 0, 0).unwrap_err();
+        let missing = accounts()
+            .resolve(Some(&user("eve")), None, 0, 0)
+            .unwrap_err();
         assert!(missing.contains("no user eve"), "{missing}");
-        let not_root = accounts().resolve(Some(&user("root")), None, 1000, 1001).unwrap_err();
+        let not_root = accounts()
+            .resolve(Some(&user("root")), None, 1000, 1001)
+            .unwrap_err();
         assert!(not_root.contains("cannot change"), "{not_root}");
-        assert!(accounts().resolve(Some(&user("ann")), None, 1000, 1001).is_ok());
+        assert!(
+            accounts()
+                .resolve(Some(&user("ann")), None, 1000, 1001)
+                .is_ok()
+        );
     }
 }

@@ -25,7 +25,9 @@ pub fn make(submission: Uuid, order: &JobOrder) -> Made {
         return made;
     }
     if let Err(error) = try_make(Path::new(MOUNT), submission, order, &mut made) {
-        made.notes.push(format!("the job's CPU and memory limits are not enforced on this host: {error}"));
+        made.notes.push(format!(
+            "the job's CPU and memory limits are not enforced on this host: {error}"
+        ));
         remove_all(&made.groups);
         made.groups.clear();
     }
@@ -71,14 +73,20 @@ fn make_v2(mount: &Path, submission: Uuid, order: &JobOrder, made: &mut Made) ->
         fs::write(group.join("memory.max"), bytes.to_string())?;
     }
     if let Some(cores) = order.cpu_limit {
-        fs::write(group.join("cpu.max"), format!("{} {PERIOD_US}", quota_us(cores)))?;
+        fs::write(
+            group.join("cpu.max"),
+            format!("{} {PERIOD_US}", quota_us(cores)),
+        )?;
     }
     Ok(())
 }
 
 fn group(hierarchy: &Path, submission: Uuid, made: &mut Made) -> io::Result<PathBuf> {
     if !hierarchy.is_dir() {
-        return Err(io::Error::new(io::ErrorKind::NotFound, format!("{} is not there", hierarchy.display())));
+        return Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("{} is not there", hierarchy.display()),
+        ));
     }
     let group = hierarchy.join(FOLDER).join(submission.to_string());
     fs::create_dir_all(&group)?;

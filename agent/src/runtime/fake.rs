@@ -37,7 +37,11 @@ impl FakeRuntime {
 
     /// Ends a job as its command would.
     pub fn finish(&self, task: &Task, exit_status: i32) -> std::io::Result<()> {
-        let reason = if exit_status == 0 { reason::DONE } else { reason::EXITED_WITH_ERROR };
+        let reason = if exit_status == 0 {
+            reason::DONE
+        } else {
+            reason::EXITED_WITH_ERROR
+        };
         let record = ExitRecord {
             exit_status: Some(exit_status),
             ..ExitRecord::without_status(reason, "", clock::now())
@@ -60,7 +64,12 @@ impl Runtime for FakeRuntime {
         "fake"
     }
 
-    async fn prepare(&self, _task: &Task, _fuel: &Fuel, _progress: &Progress) -> Result<Launch, StartError> {
+    async fn prepare(
+        &self,
+        _task: &Task,
+        _fuel: &Fuel,
+        _progress: &Progress,
+    ) -> Result<Launch, StartError> {
         let mut held = self.hold_pulls.subscribe();
         let _ = held.wait_for(|held| !held).await;
         Ok(Launch::default())
@@ -72,9 +81,17 @@ impl Runtime for FakeRuntime {
         }
         lock(&self.starts).push(task.submission);
         lock(&self.jobs).insert(task.submission, watch::Sender::new(false));
-        let running = Running { started_at: clock::now(), user: "fake".into(), working_dir: "/".into() };
-        durable::write_json(&task.job.running(), &running).map_err(|error| StartError::executor(error.to_string()))?;
-        Ok(Started { handle: Handle::Container(task.submission.to_string()), ports: BTreeMap::new() })
+        let running = Running {
+            started_at: clock::now(),
+            user: "fake".into(),
+            working_dir: "/".into(),
+        };
+        durable::write_json(&task.job.running(), &running)
+            .map_err(|error| StartError::executor(error.to_string()))?;
+        Ok(Started {
+            handle: Handle::Container(task.submission.to_string()),
+            ports: BTreeMap::new(),
+        })
     }
 
     async fn find(&self, task: &Task) -> Result<Option<Started>, RuntimeError> {
@@ -86,7 +103,9 @@ impl Runtime for FakeRuntime {
     }
 
     async fn gone(&self, task: &Task, _handle: &Handle) -> Gone {
-        let ended = lock(&self.jobs).get(&task.submission).map(watch::Sender::subscribe);
+        let ended = lock(&self.jobs)
+            .get(&task.submission)
+            .map(watch::Sender::subscribe);
         if let Some(mut ended) = ended {
             let _ = ended.wait_for(|ended| *ended).await;
         }

@@ -65,11 +65,17 @@ pub struct StartError {
 
 impl StartError {
     pub fn creating(message: impl Into<String>) -> Self {
-        Self { reason: reason::CREATING, message: message.into() }
+        Self {
+            reason: reason::CREATING,
+            message: message.into(),
+        }
     }
 
     pub fn executor(message: impl Into<String>) -> Self {
-        Self { reason: reason::EXECUTOR, message: message.into() }
+        Self {
+            reason: reason::EXECUTOR,
+            message: message.into(),
+        }
     }
 }
 
@@ -93,7 +99,12 @@ pub trait Runtime: Send + Sync + 'static {
     fn name(&self) -> &'static str;
 
     /// Brings what the start needs: the image. May take long and may be dropped.
-    async fn prepare(&self, task: &Task, fuel: &Fuel, progress: &Progress) -> Result<Launch, StartError>;
+    async fn prepare(
+        &self,
+        task: &Task,
+        fuel: &Fuel,
+        progress: &Progress,
+    ) -> Result<Launch, StartError>;
 
     /// Starts the runner. `launch.json` and `secrets.json` have been written.
     async fn start(&self, task: &Task, launch: &Launch) -> Result<Started, StartError>;
@@ -124,10 +135,16 @@ pub enum Choice {
 }
 
 /// Opens the runtime of this host.
-pub async fn open(choice: Choice, docker_socket: PathBuf, home: &std::path::Path) -> anyhow::Result<Arc<dyn Runtime>> {
+pub async fn open(
+    choice: Choice,
+    docker_socket: PathBuf,
+    home: &std::path::Path,
+) -> anyhow::Result<Arc<dyn Runtime>> {
     match choice {
         Choice::Process => Ok(Arc::new(process::ProcessRuntime::new())),
-        Choice::Docker => Ok(Arc::new(docker::DockerRuntime::connect(&docker_socket, home).await?)),
+        Choice::Docker => Ok(Arc::new(
+            docker::DockerRuntime::connect(&docker_socket, home).await?,
+        )),
         Choice::Auto => match docker::DockerRuntime::connect(&docker_socket, home).await {
             Ok(docker) => Ok(Arc::new(docker)),
             Err(error) => {

@@ -37,7 +37,12 @@ impl Runtime for ProcessRuntime {
         "process"
     }
 
-    async fn prepare(&self, task: &Task, _fuel: &Fuel, _progress: &Progress) -> Result<Launch, StartError> {
+    async fn prepare(
+        &self,
+        task: &Task,
+        _fuel: &Fuel,
+        _progress: &Progress,
+    ) -> Result<Launch, StartError> {
         let order = &task.order;
         if order.commands.is_empty() {
             return Err(StartError::creating(
@@ -48,19 +53,30 @@ impl Runtime for ProcessRuntime {
         let made = cgroup::make(task.submission, order);
         let mut notes = made.notes;
         if let Some(image) = &order.image_name {
-            notes.push(format!("this host runs jobs without containers: image {image} is not used"));
+            notes.push(format!(
+                "this host runs jobs without containers: image {image} is not used"
+            ));
         }
         if order.privileged {
             notes.push("this host runs jobs without containers: privileged is not used".into());
         }
-        for mount in order.mounts.iter().filter(|mount| mount.path != mount.instance_path && !mount.optional) {
+        for mount in order
+            .mounts
+            .iter()
+            .filter(|mount| mount.path != mount.instance_path && !mount.optional)
+        {
             return Err(StartError::creating(format!(
                 "volume {}:{} needs a container, and this host runs jobs without; \
                  use the same path on both sides, or a host with Docker",
                 mount.instance_path, mount.path
             )));
         }
-        Ok(Launch { layout: Layout::Host, cgroups: made.groups, notes, ..Launch::default() })
+        Ok(Launch {
+            layout: Layout::Host,
+            cgroups: made.groups,
+            notes,
+            ..Launch::default()
+        })
     }
 
     async fn start(&self, task: &Task, _launch: &Launch) -> Result<Started, StartError> {
@@ -69,8 +85,12 @@ impl Runtime for ProcessRuntime {
             .create(true)
             .mode(0o600)
             .open(task.job.stray_output())
-            .map_err(|error| StartError::executor(format!("cannot write to the job's folder: {error}")))?;
-        let stray_too = stray.try_clone().map_err(|error| StartError::executor(error.to_string()))?;
+            .map_err(|error| {
+                StartError::executor(format!("cannot write to the job's folder: {error}"))
+            })?;
+        let stray_too = stray
+            .try_clone()
+            .map_err(|error| StartError::executor(error.to_string()))?;
         let mut command = Command::new("/proc/self/exe");
         command
             .arg("run")
@@ -82,17 +102,25 @@ impl Runtime for ProcessRuntime {
             .stderr(Stdio::from(stray_too));
         if let GpuSelection::Some(uuids) = &task.order.gpus {
             // Without a container nothing hides the other GPUs; these at least select.
-            command.env("CUDA_VISIBLE_DEVICES", uuids.join(",")).env("ROCR_VISIBLE_DEVICES", uuids.join(","));
+            command
+                .env("CUDA_VISIBLE_DEVICES", uuids.join(","))
+                .env("ROCR_VISIBLE_DEVICES", uuids.join(","));
         }
         let mut child = command
             .spawn()
             .map_err(|error| StartError::executor(format!("cannot start the runner: {error}")))?;
-        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or_default();
+        let pid = child
+            .id()
+            .and_then(|pid| i32::try_from(pid).ok())
+            .unwrap_or_default();
         let process = ProcessId::of(pid)
             .map_err(|error| StartError::executor(format!("the runner ended at once: {error}")))?;
         // Collected here while this agent lives; afterwards by whoever inherits orphans.
         tokio::spawn(async move { child.wait().await });
-        Ok(Started { handle: Handle::Process(process), ports: own_ports(task) })
+        Ok(Started {
+            handle: Handle::Process(process),
+            ports: own_ports(task),
+        })
     }
 
     async fn find(&self, task: &Task) -> Result<Option<Started>, RuntimeError> {
@@ -104,7 +132,9 @@ impl Runtime for ProcessRuntime {
     }
 
     async fn gone(&self, task: &Task, handle: &Handle) -> Gone {
-        let Handle::Process(process) = handle else { return Gone::default() };
+        let Handle::Process(process) = handle else {
+            return Gone::default();
+        };
         while process.is_alive() {
             tokio::time::sleep(LOOK).await;
         }
@@ -115,13 +145,21 @@ impl Runtime for ProcessRuntime {
                 tokio::time::sleep(LOOK).await;
             }
         }
-        let hint = process.is_from_another_boot().then(|| "the instance was restarted while the job ran".to_owned());
-        Gone { exit_status: None, hint }
+        let hint = process
+            .is_from_another_boot()
+            .then(|| "the instance was restarted while the job ran".to_owned());
+        Gone {
+            exit_status: None,
+            hint,
+        }
     }
 
     async fn nudge(&self, task: &Task, handle: &Handle) -> Result<(), RuntimeError> {
         if let Handle::Process(process) = handle {
-            claimed(&task.job).as_ref().unwrap_or(process).signal(Signal::SIGTERM);
+            claimed(&task.job)
+                .as_ref()
+                .unwrap_or(process)
+                .signal(Signal::SIGTERM);
         }
         Ok(())
     }
@@ -130,7 +168,7 @@ impl Runtime for ProcessRuntime {
         if let Handle::Process(process) = handle {
             let runner = claimed(&task.job).unwrap_or_else(|| process.clone());
             if runner.is_alive() {
-                process_table::kill_descendants(runner.pid);
+                runner.kill_descendants();
                 runner.signal(Signal::SIGKILL);
             }
         }
@@ -148,12 +186,19 @@ impl Runtime for ProcessRuntime {
 
 /// The runner that took the order.
 fn claimed(job: &JobDir) -> Option<ProcessId> {
-    durable::read_json::<Claim>(&job.claim()).ok().flatten().map(|claim| claim.process)
+    durable::read_json::<Claim>(&job.claim())
+        .ok()
+        .flatten()
+        .map(|claim| claim.process)
 }
 
 /// On the host's network every port is itself.
 fn own_ports(task: &Task) -> std::collections::BTreeMap<u16, u16> {
-    task.order.app_ports.iter().map(|port| (*port, *port)).collect()
+    task.order
+        .app_ports
+        .iter()
+        .map(|port| (*port, *port))
+        .collect()
 }
 
 /// What a runner that was killed could not take with it: processes that carry the job's id.

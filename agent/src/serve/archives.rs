@@ -23,7 +23,9 @@ pub async fn receive(home: &Home, mut chunks: Streaming<ArchiveChunk>) -> Result
         return Err(Status::invalid_argument("an archive without a chunk"));
     };
     let Some(path) = home.archive(&first.sha256) else {
-        return Err(Status::invalid_argument("an archive is named by its SHA-256 in lower-case hex"));
+        return Err(Status::invalid_argument(
+            "an archive is named by its SHA-256 in lower-case hex",
+        ));
     };
     if path.exists() {
         while chunks.message().await?.is_some() {}
@@ -44,7 +46,9 @@ pub async fn receive(home: &Home, mut chunks: Streaming<ArchiveChunk>) -> Result
     }
     let digest = incoming.digest();
     if digest != sha256 {
-        return Err(Status::invalid_argument(format!("the archive's digest is {digest}, not {sha256}")));
+        return Err(Status::invalid_argument(format!(
+            "the archive's digest is {digest}, not {sha256}"
+        )));
     }
     incoming.keep(&path).map_err(disk)?;
     Ok(true)
@@ -52,11 +56,18 @@ pub async fn receive(home: &Home, mut chunks: Streaming<ArchiveChunk>) -> Result
 
 /// Removes archives that no job names, once they are old.
 pub fn collect_garbage(home: &Home, needed: &BTreeSet<&str>) {
-    let entries = fs::read_dir(home.archives()).into_iter().flatten().flatten();
+    let entries = fs::read_dir(home.archives())
+        .into_iter()
+        .flatten()
+        .flatten();
     for entry in entries {
         let name = entry.file_name();
         let unused = name.to_str().is_none_or(|name| !needed.contains(name));
-        let age = entry.metadata().and_then(|meta| meta.modified()).ok().and_then(|at| at.elapsed().ok());
+        let age = entry
+            .metadata()
+            .and_then(|meta| meta.modified())
+            .ok()
+            .and_then(|at| at.elapsed().ok());
         if unused && age.is_some_and(|age| age > KEPT_UNUSED) {
             let _ = fs::remove_file(entry.path());
         }
@@ -76,8 +87,14 @@ struct Incoming {
 
 impl Incoming {
     fn new(home: &Home) -> std::io::Result<Self> {
-        let path = home.archives().join(format!(".incoming-{}", uuid::Uuid::new_v4().simple()));
-        Ok(Self { file: File::create_new(&path)?, path, hash: Sha256::new() })
+        let path = home
+            .archives()
+            .join(format!(".incoming-{}", uuid::Uuid::new_v4().simple()));
+        Ok(Self {
+            file: File::create_new(&path)?,
+            path,
+            hash: Sha256::new(),
+        })
     }
 
     fn take(&mut self, data: &[u8]) -> std::io::Result<()> {

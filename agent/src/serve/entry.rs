@@ -50,7 +50,11 @@ impl Entry {
         let submission = record.submission;
         Self {
             record,
-            task: Task { submission, job: home.job(submission), order: Arc::new(order) },
+            task: Task {
+                submission,
+                job: home.job(submission),
+                order: Arc::new(order),
+            },
             fuel,
             pull: watch::Sender::new(None),
             launching: None,
@@ -63,12 +67,17 @@ impl Entry {
     /// Reads a job that an earlier life of the agent left.
     pub fn load(home: &Home, submission: Uuid) -> io::Result<Option<Self>> {
         let job = home.job(submission);
-        let Some(record) = durable::read_json::<JobRecord>(&job.record())? else { return Ok(None) };
+        let Some(record) = durable::read_json::<JobRecord>(&job.record())? else {
+            return Ok(None);
+        };
         let text = std::fs::read_to_string(job.order()).unwrap_or_default();
         let order = JobOrder::from_json(&text).unwrap_or_default();
         let kept: Option<Secrets> = durable::read_json(&job.secrets()).unwrap_or_default();
         let fuel = match (record.had_secrets, kept) {
-            (_, Some(secrets)) => Some(Fuel { secrets: Arc::new(secrets), credentials: None }),
+            (_, Some(secrets)) => Some(Fuel {
+                secrets: Arc::new(secrets),
+                credentials: None,
+            }),
             (false, None) => Some(Fuel::default()),
             (true, None) => None,
         };
@@ -91,8 +100,11 @@ impl Entry {
         if self.record.phase != JobPhase::Accepted {
             return Vec::new();
         }
-        let mut missing: Vec<String> =
-            self.archives().filter(|sha| home.archive(sha).is_some_and(|path| !path.exists())).map(str::to_owned).collect();
+        let mut missing: Vec<String> = self
+            .archives()
+            .filter(|sha| home.archive(sha).is_some_and(|path| !path.exists()))
+            .map(str::to_owned)
+            .collect();
         missing.sort_unstable();
         missing.dedup();
         missing
@@ -102,7 +114,11 @@ impl Entry {
     pub fn archives(&self) -> impl Iterator<Item = &str> {
         let order = &self.task.order;
         let code = order.code_archive.iter().map(|code| code.sha256.as_str());
-        order.archives.iter().map(|archive| archive.sha256.as_str()).chain(code)
+        order
+            .archives
+            .iter()
+            .map(|archive| archive.sha256.as_str())
+            .chain(code)
     }
 
     /// Writes the record; what the disk refuses is tried again with the next round.
@@ -163,19 +179,31 @@ impl Entry {
         let (reason, message) = match (&gone.hint, stopped) {
             (Some(hint), _) => (reason::EXECUTOR, hint.clone()),
             (None, true) => (reason::BY_SERVER, "killed".to_owned()),
-            (None, false) => (reason::EXECUTOR, "the job's runner was killed on the instance".to_owned()),
+            (None, false) => (
+                reason::EXECUTOR,
+                "the job's runner was killed on the instance".to_owned(),
+            ),
         };
         let stray = std::fs::read_to_string(self.task.job.stray_output()).unwrap_or_default();
         let stray: String = stray.trim().chars().take(2000).collect();
-        let message = if stray.is_empty() { message } else { format!("{message}\n{stray}") };
-        ExitRecord { exit_status: gone.exit_status, ..ExitRecord::without_status(reason, message, clock::now()) }
+        let message = if stray.is_empty() {
+            message
+        } else {
+            format!("{message}\n{stray}")
+        };
+        ExitRecord {
+            exit_status: gone.exit_status,
+            ..ExitRecord::without_status(reason, message, clock::now())
+        }
     }
 
     /// A line in the runner's stream; the runner is not there to write it.
     fn say(&self, line: &str) {
         let spool = SpoolWriter::open(&self.task.job.spool(), stream::RUNNER, None);
         if let Ok(mut spool) = spool {
-            let _ = spool.say(clock::now_micros(), line).and_then(|()| spool.sync());
+            let _ = spool
+                .say(clock::now_micros(), line)
+                .and_then(|()| spool.sync());
         }
     }
 }

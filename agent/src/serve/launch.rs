@@ -48,13 +48,21 @@ async fn try_start(
         Err(error) => return Some(Err(error)),
     };
     let (go, wanted) = oneshot::channel();
-    inbox.send(Message::Prepared { submission: task.submission, go }).await.ok()?;
+    inbox
+        .send(Message::Prepared {
+            submission: task.submission,
+            go,
+        })
+        .await
+        .ok()?;
     wanted.await.ok()?;
     let written = bring_archives(home, task)
         .and_then(|()| durable::write_json(&task.job.launch(), &launch))
         .and_then(|()| durable::write_json(&task.job.secrets(), fuel.secrets.as_ref()));
     if let Err(error) = written {
-        return Some(Err(StartError::executor(format!("cannot write to the job's folder: {error}"))));
+        return Some(Err(StartError::executor(format!(
+            "cannot write to the job's folder: {error}"
+        ))));
     }
     Some(runtime.start(task, &launch).await)
 }
@@ -64,7 +72,9 @@ fn bring_archives(home: &Home, task: &Task) -> io::Result<()> {
     let order = &task.order;
     let names = order.archives.iter().map(|archive| &archive.sha256);
     for sha256 in names.chain(order.code_archive.iter().map(|code| &code.sha256)) {
-        let Some(source) = home.archive(sha256) else { continue };
+        let Some(source) = home.archive(sha256) else {
+            continue;
+        };
         let target = task.job.archives().join(sha256);
         match fs::hard_link(&source, &target) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -79,17 +89,29 @@ pub async fn adopt(runtime: Arc<dyn Runtime>, task: Task, inbox: mpsc::Sender<Me
     loop {
         match runtime.find(&task).await {
             Ok(found) => {
-                let _ = inbox.send(Message::Found { submission: task.submission, found }).await;
+                let _ = inbox
+                    .send(Message::Found {
+                        submission: task.submission,
+                        found,
+                    })
+                    .await;
                 return;
             }
-            Err(error) => tracing::warn!(submission = %task.submission, %error, "cannot look for the job's runner"),
+            Err(error) => {
+                tracing::warn!(submission = %task.submission, %error, "cannot look for the job's runner")
+            }
         }
         tokio::time::sleep(AGAIN).await;
     }
 }
 
 /// Reports when the command runs and when the runner is gone.
-pub async fn watch(runtime: Arc<dyn Runtime>, task: Task, handle: Handle, inbox: mpsc::Sender<Message>) {
+pub async fn watch(
+    runtime: Arc<dyn Runtime>,
+    task: Task,
+    handle: Handle,
+    inbox: mpsc::Sender<Message>,
+) {
     let submission = task.submission;
     let gone = runtime.gone(&task, &handle);
     tokio::pin!(gone);
@@ -131,7 +153,12 @@ pub async fn kill(runtime: Arc<dyn Runtime>, task: Task, handle: Handle) {
 }
 
 /// Removes what is left of a job, outside and inside its folder.
-pub async fn forget(runtime: Arc<dyn Runtime>, task: Task, handle: Option<Handle>, inbox: mpsc::Sender<Message>) {
+pub async fn forget(
+    runtime: Arc<dyn Runtime>,
+    task: Task,
+    handle: Option<Handle>,
+    inbox: mpsc::Sender<Message>,
+) {
     let removed = match runtime.remove(&task, handle.as_ref()).await {
         Ok(()) => durable::remove_dir(task.job.root()).map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
@@ -142,5 +169,10 @@ pub async fn forget(runtime: Arc<dyn Runtime>, task: Task, handle: Option<Handle
     if removed.is_err() {
         tokio::time::sleep(AGAIN).await;
     }
-    let _ = inbox.send(Message::Forgotten { submission: task.submission, removed: removed.is_ok() }).await;
+    let _ = inbox
+        .send(Message::Forgotten {
+            submission: task.submission,
+            removed: removed.is_ok(),
+        })
+        .await;
 }

@@ -9,7 +9,7 @@ use tonic::{Status, Streaming};
 
 use super::observed::Snapshot;
 use super::pump::Pump;
-use super::reconciler::{Handles, Message};
+use super::reconciler::{ActiveLink, Handles, Message};
 use crate::ledger::Refusal;
 
 /// How often spools are looked at for new output.
@@ -29,7 +29,14 @@ struct Closed(Option<Refused>);
 
 impl Link {
     pub fn new(id: u64, handles: Handles, up: mpsc::Sender<Result<Up, Status>>) -> Self {
-        Self { id, handles, up, pump: Pump::default(), active: false, sent: None }
+        Self {
+            id,
+            handles,
+            up,
+            pump: Pump::default(),
+            active: false,
+            sent: None,
+        }
     }
 
     /// Serves the link until either side ends it.
@@ -66,7 +73,8 @@ impl Link {
 
     async fn tell(&mut self, snapshot: &Arc<Snapshot>) -> Result<(), Closed> {
         if self.sent.as_ref() != Some(&snapshot.observed) {
-            self.send(up::Kind::Observed(snapshot.observed.clone())).await?;
+            self.send(up::Kind::Observed(snapshot.observed.clone()))
+                .await?;
             self.sent = Some(snapshot.observed.clone());
         }
         Ok(())
@@ -79,15 +87,25 @@ impl Link {
                 self.pump.ack(&ack, snapshot);
                 Ok(())
             }
-            Some(down::Kind::Ping(ping)) => self.send(up::Kind::Pong(Pong { nonce: ping.nonce })).await,
+            Some(down::Kind::Ping(ping)) => {
+                self.send(up::Kind::Pong(Pong { nonce: ping.nonce })).await
+            }
             None => Ok(()), // of a newer server
         }
     }
 
     async fn desired(&mut self, desired: Desired) -> Result<(), Closed> {
         let (reply, answer) = oneshot::channel();
-        let message = Message::Desired { link: self.id, desired, reply };
-        self.handles.inbox.send(message).await.map_err(|_| Closed(None))?;
+        let message = Message::Desired {
+            link: self.id,
+            desired,
+            reply,
+        };
+        self.handles
+            .inbox
+            .send(message)
+            .await
+            .map_err(|_| Closed(None))?;
         match answer.await {
             Ok(Ok(())) => {
                 self.active = true;
@@ -99,24 +117,33 @@ impl Link {
         }
     }
 
-    fn replaced(&self, active: Option<u64>) -> Result<(), Closed> {
-        if !self.active || active == Some(self.id) {
-            return Ok(());
+    fn replaced(&self, active: Option<ActiveLink>) -> Result<(), Closed> {
+        match active {
+            Some(newer) if self.active && newer.link != self.id => Err(Closed(Some(Refused {
+                epoch_seen: newer.epoch,
+                why: "a newer link has replaced this one".into(),
+            }))),
+            _ => Ok(()),
         }
-        let epoch_seen = self.handles.published.borrow().observed.epoch;
-        Err(Closed(Some(Refused { epoch_seen, why: "a newer link has replaced this one".into() })))
     }
 
     /// Sends what fits; a server that does not read is not waited for.
     fn pump(&mut self, snapshot: &Snapshot) {
         while let Ok(room) = self.up.clone().try_reserve_owned() {
-            let Some(chunk) = self.pump.next(snapshot) else { return };
-            room.send(Ok(Up { kind: Some(up::Kind::Logs(chunk)) }));
+            let Some(chunk) = self.pump.next(snapshot) else {
+                return;
+            };
+            room.send(Ok(Up {
+                kind: Some(up::Kind::Logs(chunk)),
+            }));
         }
     }
 
     async fn send(&self, kind: up::Kind) -> Result<(), Closed> {
-        self.up.send(Ok(Up { kind: Some(kind) })).await.map_err(|_| Closed(None))
+        self.up
+            .send(Ok(Up { kind: Some(kind) }))
+            .await
+            .map_err(|_| Closed(None))
     }
 }
 
@@ -126,5 +153,8 @@ fn refused(refusal: &Refusal) -> Refused {
         Refusal::OldGeneration { epoch, .. } => *epoch,
         Refusal::OtherCluster { .. } | Refusal::Disk(_) => 0,
     };
-    Refused { epoch_seen, why: refusal.to_string() }
+    Refused {
+        epoch_seen,
+        why: refusal.to_string(),
+    }
 }

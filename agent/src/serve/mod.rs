@@ -69,10 +69,19 @@ pub fn lock_home(home: &Home) -> anyhow::Result<HomeLock> {
     let mut file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(file) => file,
         Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
-            let pid = fs::read_to_string(&path).unwrap_or_default().trim().to_owned();
-            return Err(AlreadyServed { pid, home: home.root().display().to_string() }.into());
+            let pid = fs::read_to_string(&path)
+                .unwrap_or_default()
+                .trim()
+                .to_owned();
+            return Err(AlreadyServed {
+                pid,
+                home: home.root().display().to_string(),
+            }
+            .into());
         }
-        Err((_, error)) => return Err(error).with_context(|| format!("cannot lock {}", path.display())),
+        Err((_, error)) => {
+            return Err(error).with_context(|| format!("cannot lock {}", path.display()));
+        }
     };
     file.set_len(0)?;
     writeln!(file, "{}", std::process::id())?;
@@ -111,7 +120,8 @@ fn listen(path: &Path) -> anyhow::Result<UnixListener> {
     }
     // The lock is held, so whatever lies here was left by an agent that is gone.
     crate::durable::remove_file(path)?;
-    let listener = UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
+    let listener =
+        UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
     fs::set_permissions(path, Permissions::from_mode(0o600))?;
     Ok(listener)
 }

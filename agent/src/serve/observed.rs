@@ -31,7 +31,11 @@ pub fn describe(entry: &Entry, home: &Home) -> ObservedJob {
         submission_id: record.submission.to_string(),
         phase: phase_name(entry, !missing.is_empty()).to_owned(),
         archives_missing: missing,
-        ports: record.ports.iter().map(|(inside, outside)| (u32::from(*inside), u32::from(*outside))).collect(),
+        ports: record
+            .ports
+            .iter()
+            .map(|(inside, outside)| (u32::from(*inside), u32::from(*outside)))
+            .collect(),
         ..ObservedJob::default()
     };
     if job.phase == phase::PULLING {
@@ -57,7 +61,9 @@ pub fn describe(entry: &Entry, home: &Home) -> ObservedJob {
 }
 
 fn log_end(entry: &Entry, stream: &str) -> u64 {
-    spool::bounds(&entry.task.job.spool(), stream).map(|bounds| bounds.end).unwrap_or_default()
+    spool::bounds(&entry.task.job.spool(), stream)
+        .map(|bounds| bounds.end)
+        .unwrap_or_default()
 }
 
 fn phase_name(entry: &Entry, archives_missing: bool) -> &'static str {

@@ -43,8 +43,12 @@ impl Pump {
 
     /// The server has everything below the offset. The first word on a stream says where to begin.
     pub fn ack(&mut self, ack: &LogAck, snapshot: &Snapshot) {
-        let Some(name) = STREAMS.into_iter().find(|name| *name == ack.stream) else { return };
-        let Ok(submission) = Uuid::parse_str(&ack.submission_id) else { return };
+        let Some(name) = STREAMS.into_iter().find(|name| *name == ack.stream) else {
+            return;
+        };
+        let Ok(submission) = Uuid::parse_str(&ack.submission_id) else {
+            return;
+        };
         let active = self.active.is_some();
         let stream = self.streams.entry((submission, name)).or_default();
         if stream.acked.is_none() {
@@ -53,7 +57,11 @@ impl Pump {
         stream.acked = Some(ack.offset.max(stream.acked.unwrap_or_default()));
         if active && ack.offset >= stream.trimmed + TRIM_STEP {
             stream.trimmed = ack.offset;
-            if let Some(spool) = snapshot.spools.iter().find(|spool| spool.submission == submission) {
+            if let Some(spool) = snapshot
+                .spools
+                .iter()
+                .find(|spool| spool.submission == submission)
+            {
                 let _ = spool::trim(&spool.path, name, ack.offset);
             }
         }
@@ -62,7 +70,8 @@ impl Pump {
     /// The next chunk that may be sent, from whichever stream has one.
     pub fn next(&mut self, snapshot: &Snapshot) -> Option<LogChunk> {
         self.active?;
-        self.streams.retain(|(id, _), _| snapshot.spools.iter().any(|spool| spool.submission == *id));
+        self.streams
+            .retain(|(id, _), _| snapshot.spools.iter().any(|spool| spool.submission == *id));
         for spool in &snapshot.spools {
             for name in STREAMS {
                 let stream = self.streams.entry((spool.submission, name)).or_default();
@@ -76,7 +85,9 @@ impl Pump {
                         });
                     }
                     Ok(None) => {}
-                    Err(error) => tracing::error!(submission = %spool.submission, stream = name, %error, "cannot read the spool"),
+                    Err(error) => {
+                        tracing::error!(submission = %spool.submission, stream = name, %error, "cannot read the spool")
+                    }
                 }
             }
         }
@@ -85,7 +96,11 @@ impl Pump {
 }
 
 impl Stream {
-    fn next(&mut self, path: &std::path::Path, name: &str) -> io::Result<Option<(u64, bytes::Bytes)>> {
+    fn next(
+        &mut self,
+        path: &std::path::Path,
+        name: &str,
+    ) -> io::Result<Option<(u64, bytes::Bytes)>> {
         if self.reader.is_none() {
             let first_seen = *self.first_seen.get_or_insert_with(Instant::now);
             let begin = match self.acked {
@@ -95,7 +110,9 @@ impl Stream {
             };
             self.reader = Some(SpoolReader::at(path, name, begin));
         }
-        let Some(reader) = &mut self.reader else { return Ok(None) };
+        let Some(reader) = &mut self.reader else {
+            return Ok(None);
+        };
         if reader.offset() >= self.acked.unwrap_or_default().saturating_add(WINDOW) {
             return Ok(None);
         }

@@ -25,17 +25,47 @@ const ROUND: Duration = Duration::from_secs(1);
 
 /// What reaches the reconciler.
 pub enum Message {
-    Meet { cluster: String, instance: String, epoch: u64, reply: oneshot::Sender<Result<u64, Refusal>> },
-    Desired { link: u64, desired: Desired, reply: oneshot::Sender<Result<(), Refusal>> },
-    Shutdown { force: bool, reply: oneshot::Sender<Result<(), String>> },
+    Meet {
+        cluster: String,
+        instance: String,
+        epoch: u64,
+        reply: oneshot::Sender<Result<u64, Refusal>>,
+    },
+    Desired {
+        link: u64,
+        desired: Desired,
+        reply: oneshot::Sender<Result<(), Refusal>>,
+    },
+    Shutdown {
+        force: bool,
+        reply: oneshot::Sender<Result<(), String>>,
+    },
     /// Something on disk may have changed.
     Look,
-    Prepared { submission: Uuid, go: oneshot::Sender<()> },
-    Started { submission: Uuid, result: Result<Started, StartError> },
-    Found { submission: Uuid, found: Option<Started> },
-    Running { submission: Uuid, started: Running },
-    Gone { submission: Uuid, gone: Gone },
-    Forgotten { submission: Uuid, removed: bool },
+    Prepared {
+        submission: Uuid,
+        go: oneshot::Sender<()>,
+    },
+    Started {
+        submission: Uuid,
+        result: Result<Started, StartError>,
+    },
+    Found {
+        submission: Uuid,
+        found: Option<Started>,
+    },
+    Running {
+        submission: Uuid,
+        started: Running,
+    },
+    Gone {
+        submission: Uuid,
+        gone: Gone,
+    },
+    Forgotten {
+        submission: Uuid,
+        removed: bool,
+    },
 }
 
 /// What others hold of the reconciler.
@@ -44,7 +74,14 @@ pub struct Handles {
     pub inbox: mpsc::Sender<Message>,
     pub published: watch::Receiver<Arc<Snapshot>>,
     /// The link that speaks for the cluster.
-    pub active: watch::Receiver<Option<u64>>,
+    pub active: watch::Receiver<Option<ActiveLink>>,
+}
+
+/// The link whose desired set was accepted last, and its epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActiveLink {
+    pub link: u64,
+    pub epoch: u64,
 }
 
 pub struct Reconciler {
@@ -55,7 +92,7 @@ pub struct Reconciler {
     messages: mpsc::Receiver<Message>,
     inbox: mpsc::Sender<Message>,
     published: watch::Sender<Arc<Snapshot>>,
-    active: watch::Sender<Option<u64>>,
+    active: watch::Sender<Option<ActiveLink>>,
 }
 
 impl Reconciler {
@@ -71,11 +108,29 @@ impl Reconciler {
                 Ok(Some(entry)) => drop(jobs.insert(submission, entry)),
                 // The order was not accepted yet when the agent died: it will come again.
                 Ok(None) => durable::remove_dir(home.job(submission).root())?,
-                Err(error) => tracing::error!(%submission, %error, "the job's record cannot be read; it is left alone"),
+                Err(error) => {
+                    tracing::error!(%submission, %error, "the job's record cannot be read; it is left alone")
+                }
             }
         }
-        let handles = Handles { inbox: inbox.clone(), published: snapshots, active: links };
-        Ok((Self { home, runtime, ledger, jobs, messages, inbox, published, active }, handles))
+        let handles = Handles {
+            inbox: inbox.clone(),
+            published: snapshots,
+            active: links,
+        };
+        Ok((
+            Self {
+                home,
+                runtime,
+                ledger,
+                jobs,
+                messages,
+                inbox,
+                published,
+                active,
+            },
+            handles,
+        ))
     }
 
     /// Runs for as long as the agent.
@@ -97,10 +152,13 @@ impl Reconciler {
         for entry in self.jobs.values_mut() {
             match (entry.record.phase, entry.record.handle.clone()) {
                 (JobPhase::Starting, _) => {
-                    let adopting = launch::adopt(self.runtime.clone(), entry.task.clone(), self.inbox.clone());
+                    let adopting =
+                        launch::adopt(self.runtime.clone(), entry.task.clone(), self.inbox.clone());
                     tokio::spawn(adopting);
                 }
-                (JobPhase::Alive, Some(handle)) => watch_runner(&self.runtime, &self.inbox, entry, handle),
+                (JobPhase::Alive, Some(handle)) => {
+                    watch_runner(&self.runtime, &self.inbox, entry, handle)
+                }
                 (JobPhase::Alive, None) => entry.record.phase = JobPhase::Starting, // never written so
                 (JobPhase::Accepted | JobPhase::Exited, _) => {}
             }
@@ -109,15 +167,25 @@ impl Reconciler {
 
     fn receive(&mut self, message: Message) {
         match message {
-            Message::Meet { cluster, instance, epoch, reply } => {
+            Message::Meet {
+                cluster,
+                instance,
+                epoch,
+                reply,
+            } => {
                 let busy = self.busy();
                 let met = self.ledger.meet(&cluster, &instance, epoch, busy);
                 let _ = reply.send(met.map(|()| self.ledger.accepted().epoch));
             }
-            Message::Desired { link, desired, reply } => {
+            Message::Desired {
+                link,
+                desired,
+                reply,
+            } => {
                 let accepted = self.accept(desired);
                 if accepted.is_ok() {
-                    self.active.send_replace(Some(link));
+                    let epoch = self.ledger.accepted().epoch;
+                    self.active.send_replace(Some(ActiveLink { link, epoch }));
                 }
                 let _ = reply.send(accepted);
             }
@@ -128,7 +196,10 @@ impl Reconciler {
             Message::Prepared { submission, go } => self.prepared(submission, go),
             Message::Started { submission, result } => self.started(submission, result),
             Message::Found { submission, found } => self.found(submission, found),
-            Message::Running { submission, started } => {
+            Message::Running {
+                submission,
+                started,
+            } => {
                 if let Some(entry) = self.jobs.get_mut(&submission) {
                     entry.record.running = Some(started);
                     entry.save();
@@ -140,12 +211,17 @@ impl Reconciler {
                     entry.finish_gone(&gone);
                 }
             }
-            Message::Forgotten { submission, removed } => self.forgotten(submission, removed),
+            Message::Forgotten {
+                submission,
+                removed,
+            } => self.forgotten(submission, removed),
         }
     }
 
     fn busy(&self) -> bool {
-        self.jobs.values().any(|entry| entry.record.phase != JobPhase::Exited)
+        self.jobs
+            .values()
+            .any(|entry| entry.record.phase != JobPhase::Exited)
     }
 
     fn accept(&mut self, desired: Desired) -> Result<(), Refusal> {
@@ -153,13 +229,17 @@ impl Reconciler {
         for job in &desired.jobs {
             // A submission that is no UUID names no folder; the server sees that it is missing.
             let Ok(submission) = Uuid::parse_str(&job.submission_id) else {
-                tracing::error!(submission = job.submission_id, "the server named a submission that is no UUID");
+                tracing::error!(
+                    submission = job.submission_id,
+                    "the server named a submission that is no UUID"
+                );
                 continue;
             };
             wants.insert(submission, want(job));
         }
         // First the promise, then what follows from it.
-        self.ledger.accept(desired.epoch, desired.generation, wants)?;
+        self.ledger
+            .accept(desired.epoch, desired.generation, wants)?;
         for job in desired.jobs {
             if let Ok(submission) = Uuid::parse_str(&job.submission_id) {
                 self.accept_job(submission, job);
@@ -185,16 +265,26 @@ impl Reconciler {
             parsed.as_ref().cloned().unwrap_or_default(),
             None,
         );
-        let written = entry.task.job.create().and_then(|()| durable::write(&entry.task.job.order(), job.spec_json.as_bytes()));
+        let written = entry
+            .task
+            .job
+            .create()
+            .and_then(|()| durable::write(&entry.task.job.order(), job.spec_json.as_bytes()));
         entry.fuel = Some(fuel(job));
         let broken = match (written, parsed) {
-            _ if job_is_lost => Some("this host no longer has the job: its folder was removed".to_owned()),
+            _ if job_is_lost => {
+                Some("this host no longer has the job: its folder was removed".to_owned())
+            }
             (Err(error), _) => Some(format!("the agent cannot write the job's folder: {error}")),
             (_, Err(error)) => Some(format!("the agent cannot read the order: {error}")),
             (Ok(()), Ok(_)) => None,
         };
         match broken {
-            Some(message) => entry.finish(ExitRecord::without_status(reason::EXECUTOR, message, clock::now())),
+            Some(message) => entry.finish(ExitRecord::without_status(
+                reason::EXECUTOR,
+                message,
+                clock::now(),
+            )),
             None => entry.save(),
         }
         self.jobs.insert(submission, entry);
@@ -219,8 +309,12 @@ impl Reconciler {
     }
 
     fn start(&mut self, id: Uuid) {
-        let Some(entry) = self.jobs.get_mut(&id) else { return };
-        let Some(fuel) = entry.fuel.clone() else { return };
+        let Some(entry) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        let Some(fuel) = entry.fuel.clone() else {
+            return;
+        };
         entry.record.phase = JobPhase::Starting;
         entry.save();
         let starting = launch::start(
@@ -232,11 +326,17 @@ impl Reconciler {
             self.inbox.clone(),
         );
         let abort = tokio::spawn(starting).abort_handle();
-        entry.launching = Some(Launching { abort, step: LaunchStep::Preparing });
+        entry.launching = Some(Launching {
+            abort,
+            step: LaunchStep::Preparing,
+        });
     }
 
     fn prepared(&mut self, submission: Uuid, go: oneshot::Sender<()>) {
-        let launching = self.jobs.get_mut(&submission).and_then(|entry| entry.launching.as_mut());
+        let launching = self
+            .jobs
+            .get_mut(&submission)
+            .and_then(|entry| entry.launching.as_mut());
         if let Some(launching) = launching {
             launching.step = LaunchStep::Creating;
             let _ = go.send(());
@@ -244,16 +344,24 @@ impl Reconciler {
     }
 
     fn started(&mut self, submission: Uuid, result: Result<Started, StartError>) {
-        let Some(entry) = self.jobs.get_mut(&submission) else { return };
+        let Some(entry) = self.jobs.get_mut(&submission) else {
+            return;
+        };
         entry.launching = None;
         match result {
             Ok(started) => begin_watch(&self.runtime, &self.inbox, entry, started),
-            Err(error) => entry.finish_without_runner(ExitRecord::without_status(error.reason, error.message, clock::now())),
+            Err(error) => entry.finish_without_runner(ExitRecord::without_status(
+                error.reason,
+                error.message,
+                clock::now(),
+            )),
         }
     }
 
     fn found(&mut self, submission: Uuid, found: Option<Started>) {
-        let Some(entry) = self.jobs.get_mut(&submission) else { return };
+        let Some(entry) = self.jobs.get_mut(&submission) else {
+            return;
+        };
         match found {
             Some(started) => begin_watch(&self.runtime, &self.inbox, entry, started),
             None => {
@@ -265,37 +373,73 @@ impl Reconciler {
 
     /// A job without a runner ends; one that is being created is waited for, then killed.
     fn cancel(&mut self, id: Uuid) {
-        let Some(entry) = self.jobs.get_mut(&id) else { return };
+        let Some(entry) = self.jobs.get_mut(&id) else {
+            return;
+        };
         let waiting = entry.record.phase == JobPhase::Accepted;
-        let preparing = entry.launching.as_ref().is_some_and(|launching| launching.step == LaunchStep::Preparing);
+        let preparing = entry
+            .launching
+            .as_ref()
+            .is_some_and(|launching| launching.step == LaunchStep::Preparing);
         if waiting || preparing {
-            let exit = ExitRecord::without_status(reason::BY_SERVER, "stopped before it started", clock::now());
+            let exit = ExitRecord::without_status(
+                reason::BY_SERVER,
+                "stopped before it started",
+                clock::now(),
+            );
             entry.finish_without_runner(exit);
         }
     }
 
     fn stop(&mut self, id: Uuid, grace_s: u32) {
-        let Some(entry) = self.jobs.get_mut(&id) else { return };
-        let Some(handle) = entry.record.handle.clone() else { return };
-        let at = entry.record.stopping.map_or_else(clock::now, |stopping| stopping.at);
+        let Some(entry) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        let Some(handle) = entry.record.handle.clone() else {
+            return;
+        };
+        let at = entry
+            .record
+            .stopping
+            .map_or_else(clock::now, |stopping| stopping.at);
         entry.record.stopping = Some(Stopping { at, grace_s });
         entry.save();
-        tokio::spawn(launch::stop(self.runtime.clone(), entry.task.clone(), handle, grace_s));
+        tokio::spawn(launch::stop(
+            self.runtime.clone(),
+            entry.task.clone(),
+            handle,
+            grace_s,
+        ));
     }
 
     fn kill(&mut self, id: Uuid) {
-        let Some(entry) = self.jobs.get_mut(&id) else { return };
-        let Some(handle) = entry.record.handle.clone() else { return };
+        let Some(entry) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        let Some(handle) = entry.record.handle.clone() else {
+            return;
+        };
         entry.record.killed_at = Some(clock::now());
         entry.save();
-        tokio::spawn(launch::kill(self.runtime.clone(), entry.task.clone(), handle));
+        tokio::spawn(launch::kill(
+            self.runtime.clone(),
+            entry.task.clone(),
+            handle,
+        ));
     }
 
     fn forget(&mut self, id: Uuid) {
-        let Some(entry) = self.jobs.get_mut(&id) else { return };
+        let Some(entry) = self.jobs.get_mut(&id) else {
+            return;
+        };
         entry.forgetting = true;
         let handle = entry.record.handle.clone();
-        tokio::spawn(launch::forget(self.runtime.clone(), entry.task.clone(), handle, self.inbox.clone()));
+        tokio::spawn(launch::forget(
+            self.runtime.clone(),
+            entry.task.clone(),
+            handle,
+            self.inbox.clone(),
+        ));
     }
 
     fn forgotten(&mut self, submission: Uuid, removed: bool) {
@@ -313,14 +457,22 @@ impl Reconciler {
     /// Leaves the host. With force, jobs are killed first, by an empty desired set; the server
     /// asks again until they are gone.
     fn shutdown(&mut self, force: bool) -> Result<(), String> {
-        let alive = self.jobs.values().filter(|entry| entry.record.phase != JobPhase::Exited).count();
+        let alive = self
+            .jobs
+            .values()
+            .filter(|entry| entry.record.phase != JobPhase::Exited)
+            .count();
         if alive > 0 && !force {
-            return Err(format!("{alive} jobs have not ended on this host; stop them first"));
+            return Err(format!(
+                "{alive} jobs have not ended on this host; stop them first"
+            ));
         }
         if alive > 0 {
             let accepted = self.ledger.accepted();
             let (epoch, generation) = (accepted.epoch, accepted.generation);
-            self.ledger.accept(epoch, generation, BTreeMap::new()).map_err(|refusal| refusal.to_string())?;
+            self.ledger
+                .accept(epoch, generation, BTreeMap::new())
+                .map_err(|refusal| refusal.to_string())?;
             return Err(format!("{alive} jobs are being killed; ask again"));
         }
         for entry in self.jobs.values() {
@@ -336,10 +488,16 @@ impl Reconciler {
             observed: Observed {
                 epoch: accepted.epoch,
                 generation: accepted.generation,
-                jobs: shown.clone().map(|entry| describe(entry, &self.home)).collect(),
+                jobs: shown
+                    .clone()
+                    .map(|entry| describe(entry, &self.home))
+                    .collect(),
             },
             spools: shown
-                .map(|entry| Spool { submission: entry.record.submission, path: entry.task.job.spool() })
+                .map(|entry| Spool {
+                    submission: entry.record.submission,
+                    path: entry.task.job.spool(),
+                })
                 .collect(),
         };
         self.published.send_if_modified(|current| {
@@ -352,7 +510,12 @@ impl Reconciler {
     }
 }
 
-fn begin_watch(runtime: &Arc<dyn Runtime>, inbox: &mpsc::Sender<Message>, entry: &mut Entry, started: Started) {
+fn begin_watch(
+    runtime: &Arc<dyn Runtime>,
+    inbox: &mpsc::Sender<Message>,
+    entry: &mut Entry,
+    started: Started,
+) {
     let handle = started.handle.clone();
     entry.record.phase = JobPhase::Alive;
     entry.record.handle = Some(started.handle);
@@ -362,7 +525,12 @@ fn begin_watch(runtime: &Arc<dyn Runtime>, inbox: &mpsc::Sender<Message>, entry:
     watch_runner(runtime, inbox, entry, handle);
 }
 
-fn watch_runner(runtime: &Arc<dyn Runtime>, inbox: &mpsc::Sender<Message>, entry: &mut Entry, handle: Handle) {
+fn watch_runner(
+    runtime: &Arc<dyn Runtime>,
+    inbox: &mpsc::Sender<Message>,
+    entry: &mut Entry,
+    handle: Handle,
+) {
     let watching = launch::watch(runtime.clone(), entry.task.clone(), handle, inbox.clone());
     entry.watcher = Some(tokio::spawn(watching).abort_handle());
 }
@@ -373,14 +541,20 @@ fn want(job: &DesiredJob) -> Want {
         Phase::Stop => WantPhase::Stop,
         Phase::Kill => WantPhase::Kill,
     };
-    Want { phase, grace_s: job.grace_s }
+    Want {
+        phase,
+        grace_s: job.grace_s,
+    }
 }
 
 fn fuel(job: DesiredJob) -> Fuel {
     Fuel {
-        secrets: Arc::new(Secrets { env: job.secret_env.into_iter().collect() }),
-        credentials: job
-            .registry_auth
-            .map(|auth| Credentials { username: auth.username, password: auth.password }),
+        secrets: Arc::new(Secrets {
+            env: job.secret_env.into_iter().collect(),
+        }),
+        credentials: job.registry_auth.map(|auth| Credentials {
+            username: auth.username,
+            password: auth.password,
+        }),
     }
 }

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use dstack_api::agent::agent_server::Agent;
 use dstack_api::agent::{
-    ArchiveChunk, Down, HelloReply, HelloRequest, PutArchiveReply, ShutdownReply, ShutdownRequest, Up,
+    ArchiveChunk, Down, HelloReply, HelloRequest, PutArchiveReply, ShutdownReply, ShutdownRequest,
+    Up,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -33,7 +34,13 @@ pub struct AgentService {
 
 impl AgentService {
     pub fn new(home: Home, runtime: &'static str, handles: Handles) -> Self {
-        Self { home, runtime, handles, links: AtomicU64::new(1), stop: Arc::new(watch::Sender::new(false)) }
+        Self {
+            home,
+            runtime,
+            handles,
+            links: AtomicU64::new(1),
+            stop: Arc::new(watch::Sender::new(false)),
+        }
     }
 
     /// Resolves when a server has shut the agent down.
@@ -44,10 +51,17 @@ impl AgentService {
         }
     }
 
-    async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, Status> {
+    async fn ask<T>(
+        &self,
+        message: impl FnOnce(oneshot::Sender<T>) -> Message,
+    ) -> Result<T, Status> {
         let (reply, answer) = oneshot::channel();
         let gone = || Status::unavailable("the agent is shutting down");
-        self.handles.inbox.send(message(reply)).await.map_err(|_| gone())?;
+        self.handles
+            .inbox
+            .send(message(reply))
+            .await
+            .map_err(|_| gone())?;
         answer.await.map_err(|_| gone())
     }
 }
@@ -55,9 +69,19 @@ impl AgentService {
 #[tonic::async_trait]
 impl Agent for AgentService {
     async fn hello(&self, request: Request<HelloRequest>) -> Result<Response<HelloReply>, Status> {
-        let HelloRequest { epoch, cluster_id, instance_id, server_version: _ } = request.into_inner();
+        let HelloRequest {
+            epoch,
+            cluster_id,
+            instance_id,
+            server_version: _,
+        } = request.into_inner();
         let met = self
-            .ask(|reply| Message::Meet { cluster: cluster_id, instance: instance_id, epoch, reply })
+            .ask(|reply| Message::Meet {
+                cluster: cluster_id,
+                instance: instance_id,
+                epoch,
+                reply,
+            })
             .await?;
         let epoch_seen = met.map_err(|refusal| match refusal {
             Refusal::OtherCluster { .. } => Status::permission_denied(refusal.to_string()),
@@ -78,7 +102,10 @@ impl Agent for AgentService {
 
     type LinkStream = ReceiverStream<Result<Up, Status>>;
 
-    async fn link(&self, request: Request<Streaming<Down>>) -> Result<Response<Self::LinkStream>, Status> {
+    async fn link(
+        &self,
+        request: Request<Streaming<Down>>,
+    ) -> Result<Response<Self::LinkStream>, Status> {
         let (up, stream) = mpsc::channel(UP_QUEUE);
         let id = self.links.fetch_add(1, Ordering::Relaxed);
         let link = Link::new(id, self.handles.clone(), up);
@@ -95,7 +122,10 @@ impl Agent for AgentService {
         Ok(Response::new(PutArchiveReply { stored: true }))
     }
 
-    async fn shutdown(&self, request: Request<ShutdownRequest>) -> Result<Response<ShutdownReply>, Status> {
+    async fn shutdown(
+        &self,
+        request: Request<ShutdownRequest>,
+    ) -> Result<Response<ShutdownReply>, Status> {
         let force = request.into_inner().force;
         let answer = self.ask(|reply| Message::Shutdown { force, reply }).await?;
         let accepted = answer.is_ok();
@@ -107,6 +137,9 @@ impl Agent for AgentService {
                 stop.send_replace(true);
             });
         }
-        Ok(Response::new(ShutdownReply { accepted, why: answer.err().unwrap_or_default() }))
+        Ok(Response::new(ShutdownReply {
+            accepted,
+            why: answer.err().unwrap_or_default(),
+        }))
     }
 }

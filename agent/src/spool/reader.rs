@@ -22,7 +22,10 @@ pub struct Bounds {
 pub fn bounds(spool: &Path, stream: &str) -> io::Result<Bounds> {
     let segments = segment::list(spool, stream)?;
     Ok(match (segments.first(), segments.last()) {
-        (Some(first), Some(last)) => Bounds { start: first.base, end: last.end() },
+        (Some(first), Some(last)) => Bounds {
+            start: first.base,
+            end: last.end(),
+        },
         _ => Bounds::default(),
     })
 }
@@ -52,7 +55,12 @@ pub struct SpoolReader {
 impl SpoolReader {
     /// Begins at `offset`, which must be where a frame begins, or at what is left after trimming.
     pub fn at(spool: &Path, stream: &str, offset: u64) -> Self {
-        Self { spool: spool.to_owned(), stream: stream.to_owned(), offset, open: None }
+        Self {
+            spool: spool.to_owned(),
+            stream: stream.to_owned(),
+            offset,
+            open: None,
+        }
     }
 
     /// Where the next chunk begins.
@@ -67,7 +75,9 @@ impl SpoolReader {
             if !self.seek()? {
                 break;
             }
-            let Some((segment, file)) = &mut self.open else { break };
+            let Some((segment, file)) = &mut self.open else {
+                break;
+            };
             file.seek(SeekFrom::Start(self.offset - segment.base))?;
             let mut bytes = Vec::with_capacity(max.min(64 * 1024));
             file.take(max as u64).read_to_end(&mut bytes)?;
@@ -75,7 +85,11 @@ impl SpoolReader {
             if whole == 0 && bytes.len() >= frames::HEADER + frames::MAX_PAYLOAD {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidData,
-                    format!("{}: no log frame begins at {}", segment.path.display(), self.offset),
+                    format!(
+                        "{}: no log frame begins at {}",
+                        segment.path.display(),
+                        self.offset
+                    ),
                 ));
             }
             if whole > 0 {
@@ -98,7 +112,9 @@ impl SpoolReader {
             return Ok(true);
         }
         let segments = segment::list(&self.spool, &self.stream)?;
-        let Some(first) = segments.first() else { return Ok(false) };
+        let Some(first) = segments.first() else {
+            return Ok(false);
+        };
         self.offset = self.offset.max(first.base);
         let Some(segment) = segments.into_iter().rev().find(|s| s.base <= self.offset) else {
             return Ok(false);
@@ -156,16 +172,28 @@ mod tests {
         let line = format!("{}\n", "x".repeat(30_000));
         let mut writer = SpoolWriter::open(dir.path(), "job", None).unwrap();
         let mut micros = 1;
-        while writer.end() < 2 * segment::SEGMENT_BYTES + 1000 {
+        while writer.end() < 2 * segment::SEGMENT_BYTES + 200_000 {
             writer.append(&frame(&line, micros)).unwrap();
             micros += 1;
         }
         let segments = segment::list(dir.path(), "job").unwrap();
         assert_eq!(segments.len(), 3);
         trim(dir.path(), "job", segments[1].end() - 1).unwrap();
-        assert_eq!(bounds(dir.path(), "job").unwrap(), Bounds { start: segments[1].base, end: writer.end() });
+        assert_eq!(
+            bounds(dir.path(), "job").unwrap(),
+            Bounds {
+                start: segments[1].base,
+                end: writer.end()
+            }
+        );
         trim(dir.path(), "job", writer.end()).unwrap();
-        assert_eq!(bounds(dir.path(), "job").unwrap(), Bounds { start: segments[2].base, end: writer.end() });
+        assert_eq!(
+            bounds(dir.path(), "job").unwrap(),
+            Bounds {
+                start: segments[2].base,
+                end: writer.end()
+            }
+        );
 
         // A reader that asks for what is gone begins at what is left, and finds the end.
         let mut reader = SpoolReader::at(dir.path(), "job", 0);

@@ -41,13 +41,20 @@ pub fn list(spool: &Path, stream: &str) -> io::Result<Vec<Segment>> {
         };
         // It may have been trimmed since it was listed.
         let Ok(meta) = entry.metadata() else { continue };
-        segments.push(Segment { base, len: meta.len(), path: entry.path() });
+        segments.push(Segment {
+            base,
+            len: meta.len(),
+            path: entry.path(),
+        });
     }
     segments.sort_unstable();
     Ok(segments)
 }
 
 fn base_of(name: &str, stream: &str) -> Option<u64> {
-    let digits = name.strip_prefix(stream)?.strip_prefix('-')?.strip_suffix(".frames")?;
+    let digits = name
+        .strip_prefix(stream)?
+        .strip_prefix('-')?
+        .strip_suffix(".frames")?;
     digits.parse().ok()
 }

@@ -14,10 +14,16 @@ use crate::support::{Agent, is_alive, one_job, order, run, until, with_phase};
 async fn a_job_that_ends_well() {
     let (_agent, mut server, id, _) = one_job("echo hello && echo world >&2").await;
     let job = server.exit(id).await;
-    assert_eq!((job.has_exit_status, job.exit_status, job.reason.as_str()), (true, 0, "done_by_runner"));
+    assert_eq!(
+        (job.has_exit_status, job.exit_status, job.reason.as_str()),
+        (true, 0, "done_by_runner")
+    );
     assert_eq!(server.output(id), "hello\nworld\n", "no noise of the shell");
     assert!(job.started_at_us > 0 && job.finished_at_us >= job.started_at_us);
-    assert!(!job.user.is_empty() && job.working_dir.ends_with("/workflow"), "{job:?}");
+    assert!(
+        !job.user.is_empty() && job.working_dir.ends_with("/workflow"),
+        "{job:?}"
+    );
     assert!(server.text(id, "runner").contains("done_by_runner"));
 }
 
@@ -25,19 +31,31 @@ async fn a_job_that_ends_well() {
 async fn exit_statuses_and_signals_are_told_apart() {
     let (_agent, mut server, id, _) = one_job("echo last words; exit 3").await;
     let job = server.exit(id).await;
-    assert_eq!((job.exit_status, job.signal, job.reason.as_str()), (3, 0, "container_exited_with_error"));
-    assert!(job.message.starts_with("exit status 3") && job.message.contains("last words"), "{}", job.message);
+    assert_eq!(
+        (job.exit_status, job.signal, job.reason.as_str()),
+        (3, 0, "container_exited_with_error")
+    );
+    assert!(
+        job.message.starts_with("exit status 3") && job.message.contains("last words"),
+        "{}",
+        job.message
+    );
 
     let (_agent, mut server, id, _) = one_job("kill -9 $$").await;
     let job = server.exit(id).await;
-    assert_eq!((job.exit_status, job.signal, job.reason.as_str()), (137, 9, "container_exited_with_error"));
+    assert_eq!(
+        (job.exit_status, job.signal, job.reason.as_str()),
+        (137, 9, "container_exited_with_error")
+    );
 }
 
 #[tokio::test]
 async fn bash_says_nothing_about_job_control() {
     let id = Uuid::new_v4();
     let mut order = order(id, "");
-    order.commands = ["/bin/bash", "-i", "-c", "echo one && echo two"].map(String::from).to_vec();
+    order.commands = ["/bin/bash", "-i", "-c", "echo one && echo two"]
+        .map(String::from)
+        .to_vec();
     let agent = Agent::start().await;
     let mut server = agent.link().await;
     server.want(1, 1, vec![run(&order)]).await;
@@ -54,7 +72,10 @@ async fn a_command_that_is_not_there() {
     let mut server = agent.link().await;
     server.want(1, 1, vec![run(&order)]).await;
     let job = server.exit(id).await;
-    assert_eq!((job.exit_status, job.reason.as_str()), (127, "container_exited_with_error"));
+    assert_eq!(
+        (job.exit_status, job.reason.as_str()),
+        (127, "container_exited_with_error")
+    );
     assert!(server.output(id).contains("/no/such/shell"));
 }
 
@@ -62,23 +83,45 @@ async fn a_command_that_is_not_there() {
 async fn a_stop_interrupts_and_waits() {
     let script = "trap 'echo bye; exit 0' INT; echo ready; while :; do sleep 0.1; done";
     let (_agent, mut server, id, order) = one_job(script).await;
-    server.read_until("ready", |s| s.output(id).contains("ready").then_some(())).await;
-    server.want(1, 2, vec![with_phase(&order, Phase::Stop, 30)]).await;
+    server
+        .read_until("ready", |s| s.output(id).contains("ready").then_some(()))
+        .await;
+    server
+        .want(1, 2, vec![with_phase(&order, Phase::Stop, 30)])
+        .await;
     let job = server.exit(id).await;
-    assert_eq!((job.exit_status, job.reason.as_str()), (0, "terminated_by_server"));
-    assert!(server.output(id).ends_with("bye\n"), "{}", server.output(id));
+    assert_eq!(
+        (job.exit_status, job.reason.as_str()),
+        (0, "terminated_by_server")
+    );
+    assert!(
+        server.output(id).ends_with("bye\n"),
+        "{}",
+        server.output(id)
+    );
 }
 
 #[tokio::test]
 async fn a_stop_ends_a_whole_command_line_of_an_interactive_bash() {
     let id = Uuid::new_v4();
     let mut order = order(id, "");
-    order.commands = ["/bin/bash", "-i", "-c", "echo ready && sleep 1000 && echo after"].map(String::from).to_vec();
+    order.commands = [
+        "/bin/bash",
+        "-i",
+        "-c",
+        "echo ready && sleep 1000 && echo after",
+    ]
+    .map(String::from)
+    .to_vec();
     let agent = Agent::start().await;
     let mut server = agent.link().await;
     server.want(1, 1, vec![run(&order)]).await;
-    server.read_until("ready", |s| s.output(id).contains("ready").then_some(())).await;
-    server.want(1, 2, vec![with_phase(&order, Phase::Stop, 600)]).await;
+    server
+        .read_until("ready", |s| s.output(id).contains("ready").then_some(()))
+        .await;
+    server
+        .want(1, 2, vec![with_phase(&order, Phase::Stop, 600)])
+        .await;
     let job = server.exit(id).await;
     assert_eq!(job.reason, "terminated_by_server");
     assert!(!server.output(id).contains("after"));
@@ -86,29 +129,50 @@ async fn a_stop_ends_a_whole_command_line_of_an_interactive_bash() {
 
 #[tokio::test]
 async fn a_job_that_ignores_the_stop_is_killed_after_the_grace() {
-    let (_agent, mut server, id, order) = one_job("trap '' INT HUP TERM; echo ready; while :; do sleep 0.1; done").await;
-    server.read_until("ready", |s| s.output(id).contains("ready").then_some(())).await;
-    server.want(1, 2, vec![with_phase(&order, Phase::Stop, 1)]).await;
+    let (_agent, mut server, id, order) =
+        one_job("trap '' INT HUP TERM; echo ready; while :; do sleep 0.1; done").await;
+    server
+        .read_until("ready", |s| s.output(id).contains("ready").then_some(()))
+        .await;
+    server
+        .want(1, 2, vec![with_phase(&order, Phase::Stop, 1)])
+        .await;
     let job = server.exit(id).await;
-    assert_eq!((job.signal, job.reason.as_str()), (9, "terminated_by_server"));
+    assert_eq!(
+        (job.signal, job.reason.as_str()),
+        (9, "terminated_by_server")
+    );
 }
 
 #[tokio::test]
 async fn a_kill_is_at_once_and_keeps_the_last_output() {
-    let (_agent, mut server, id, order) = one_job("trap '' INT HUP TERM; echo ready; while :; do sleep 0.1; done").await;
-    server.read_until("ready", |s| s.output(id).contains("ready").then_some(())).await;
-    server.want(1, 2, vec![with_phase(&order, Phase::Kill, 0)]).await;
+    let (_agent, mut server, id, order) =
+        one_job("trap '' INT HUP TERM; echo ready; while :; do sleep 0.1; done").await;
+    server
+        .read_until("ready", |s| s.output(id).contains("ready").then_some(()))
+        .await;
+    server
+        .want(1, 2, vec![with_phase(&order, Phase::Kill, 0)])
+        .await;
     let job = server.exit(id).await;
-    assert_eq!((job.signal, job.reason.as_str()), (9, "terminated_by_server"));
+    assert_eq!(
+        (job.signal, job.reason.as_str()),
+        (9, "terminated_by_server")
+    );
     assert!(server.output(id).contains("ready"));
 }
 
 #[tokio::test]
 async fn what_a_job_leaves_running_ends_with_it() {
-    let (_agent, mut server, id, _) = one_job("sleep 1000 & echo $!; setsid sleep 1000 & echo $!; exit 0").await;
+    let (_agent, mut server, id, _) =
+        one_job("sleep 1000 & echo $!; setsid sleep 1000 & echo $!; exit 0").await;
     let job = server.exit(id).await;
     assert_eq!(job.exit_status, 0);
-    let pids: Vec<i32> = server.output(id).lines().filter_map(|line| line.parse().ok()).collect();
+    let pids: Vec<i32> = server
+        .output(id)
+        .lines()
+        .filter_map(|line| line.parse().ok())
+        .collect();
     assert_eq!(pids.len(), 2, "{}", server.output(id));
     assert!(pids.iter().all(|pid| !is_alive(*pid)));
 }
@@ -128,8 +192,13 @@ async fn a_job_does_not_outlive_its_max_duration() {
 #[tokio::test]
 async fn the_agents_death_costs_no_line_and_starts_nothing_twice() {
     let count = "i=0; while [ $i -lt 300 ]; do echo $i; i=$((i+1)); sleep 0.01; done";
-    let (mut agent, mut server, id, order) = one_job(&format!("echo started >>../../starts; {count}; exit 4")).await;
-    server.read_until("some output", |s| s.output(id).contains("20\n").then_some(())).await;
+    let (mut agent, mut server, id, order) =
+        one_job(&format!("echo started >>../../starts; {count}; exit 4")).await;
+    server
+        .read_until("some output", |s| {
+            s.output(id).contains("20\n").then_some(())
+        })
+        .await;
     let runner = server.jobs[&id].started_at_us;
     let (_, mut bytes) = server.logs.remove(&(id, "job".into())).unwrap();
     agent.kill();
@@ -143,8 +212,9 @@ async fn the_agents_death_costs_no_line_and_starts_nothing_twice() {
     let (base, rest) = server.logs.remove(&(id, "job".into())).unwrap();
     assert_eq!(base, bytes.len() as u64);
     bytes.extend_from_slice(&rest);
-    let text: Vec<u8> =
-        dstack_api::frames::Frames::new(&bytes).flat_map(|frame| frame.unwrap().payload.to_vec()).collect();
+    let text: Vec<u8> = dstack_api::frames::Frames::new(&bytes)
+        .flat_map(|frame| frame.unwrap().payload.to_vec())
+        .collect();
     let expected: String = (0..300).map(|n| format!("{n}\n")).collect();
     assert_eq!(String::from_utf8(text).unwrap(), expected);
     let starts = fs::read_to_string(agent.job(id).root().join("starts")).unwrap();
@@ -153,31 +223,52 @@ async fn the_agents_death_costs_no_line_and_starts_nothing_twice() {
 
 #[tokio::test]
 async fn an_end_while_the_agent_is_dead_is_found() {
-    let (mut agent, mut server, id, order) = one_job("echo ready; while [ ! -e go ]; do sleep 0.05; done; exit 5").await;
-    server.read_until("ready", |s| s.output(id).contains("ready").then_some(())).await;
+    let (mut agent, mut server, id, order) =
+        one_job("echo ready; while [ ! -e go ]; do sleep 0.05; done; exit 5").await;
+    server
+        .read_until("ready", |s| s.output(id).contains("ready").then_some(()))
+        .await;
     agent.kill();
     fs::write(agent.job(id).root().join("root/workflow/go"), "").unwrap();
     let exit = agent.job(id).exit();
-    until("the runner's exit record", async || exit.exists().then_some(())).await;
+    until("the runner's exit record", async || {
+        exit.exists().then_some(())
+    })
+    .await;
     agent.again().await;
     let mut server = agent.link().await;
     server.want(1, 2, vec![run(&order)]).await;
     let job = server.exit(id).await;
-    assert_eq!((job.exit_status, server.output(id).as_str()), (5, "ready\n"));
+    assert_eq!(
+        (job.exit_status, server.output(id).as_str()),
+        (5, "ready\n")
+    );
 }
 
 #[tokio::test]
 async fn a_runner_that_is_killed_takes_its_job_along() {
     let (agent, mut server, id, order) = one_job("sleep 1000 & echo $!; wait").await;
-    let child = server.read_until("a pid", |s| s.output(id).trim().parse::<i32>().ok()).await;
-    let claim: Claim = dstack_agent::durable::read_json(&agent.job(id).claim()).unwrap().unwrap();
+    let child = server
+        .read_until("a pid", |s| s.output(id).trim().parse::<i32>().ok())
+        .await;
+    let claim: Claim = dstack_agent::durable::read_json(&agent.job(id).claim())
+        .unwrap()
+        .unwrap();
     kill(Pid::from_raw(claim.process.pid), Signal::SIGKILL).unwrap();
     let job = server.phase(id, "exited").await;
-    assert_eq!((job.has_exit_status, job.reason.as_str()), (false, "executor_error"));
+    assert_eq!(
+        (job.has_exit_status, job.reason.as_str()),
+        (false, "executor_error")
+    );
     assert!(job.message.contains("runner was killed"), "{}", job.message);
     server.want(1, 2, vec![]).await;
-    server.read_until("forgotten", |s| s.jobs.is_empty().then_some(())).await;
-    until("the end of the orphan", async || (!is_alive(child)).then_some(())).await;
+    server
+        .read_until("forgotten", |s| s.jobs.is_empty().then_some(()))
+        .await;
+    until("the end of the orphan", async || {
+        (!is_alive(child)).then_some(())
+    })
+    .await;
     drop(order);
 }
 
@@ -193,27 +284,41 @@ async fn an_exit_stays_until_the_server_drops_the_job() {
     assert_eq!(server.exit(id).await.exit_status, 6);
     assert_eq!(server.output(id), "kept\n");
     server.want(1, 3, vec![]).await;
-    server.read_until("forgotten", |s| s.jobs.is_empty().then_some(())).await;
+    server
+        .read_until("forgotten", |s| s.jobs.is_empty().then_some(()))
+        .await;
     let root = agent.job(id).root().to_owned();
-    until("the job's folder is gone", async || (!root.exists()).then_some(())).await;
+    until("the job's folder is gone", async || {
+        (!root.exists()).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_job_that_is_dropped_while_it_runs_is_killed() {
     let (agent, mut server, id, _) = one_job("echo $$; sleep 1000").await;
-    let pid = server.read_until("a pid", |s| s.output(id).trim().parse::<i32>().ok()).await;
+    let pid = server
+        .read_until("a pid", |s| s.output(id).trim().parse::<i32>().ok())
+        .await;
     server.want(1, 2, vec![]).await;
-    server.read_until("forgotten", |s| s.jobs.is_empty().then_some(())).await;
+    server
+        .read_until("forgotten", |s| s.jobs.is_empty().then_some(()))
+        .await;
     assert!(!is_alive(pid));
     let root = agent.job(id).root().to_owned();
-    until("the job's folder is gone", async || (!root.exists()).then_some(())).await;
+    until("the job's folder is gone", async || {
+        (!root.exists()).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn many_jobs_at_once() {
     let agent = Agent::start().await;
     let mut server = agent.link().await;
-    let orders: Vec<_> = (0..8_i32).map(|n| order(Uuid::new_v4(), &format!("echo job {n}; exit {n}"))).collect();
+    let orders: Vec<_> = (0..8_i32)
+        .map(|n| order(Uuid::new_v4(), &format!("echo job {n}; exit {n}")))
+        .collect();
     server.want(1, 1, orders.iter().map(run).collect()).await;
     for (n, order) in orders.iter().enumerate() {
         let id = order.submission_id.parse().unwrap();

@@ -23,7 +23,9 @@ async fn an_older_epoch_is_refused_even_after_a_restart() {
     let (mut agent, mut server, id, order) = one_job("sleep 1000").await;
     server.phase(id, "running").await;
     server.want(7, 1, vec![run(&order)]).await;
-    server.read_until("epoch 7", |s| (s.observed == (7, 1)).then_some(())).await;
+    server
+        .read_until("epoch 7", |s| (s.observed == (7, 1)).then_some(()))
+        .await;
     agent.kill();
     agent.again().await;
 
@@ -35,17 +37,23 @@ async fn an_older_epoch_is_refused_even_after_a_restart() {
 
     let mut leader = agent.link().await;
     leader.want(7, 2, vec![run(&order)]).await;
-    leader.read_until("accepted", |s| (s.observed == (7, 2)).then_some(())).await;
+    leader
+        .read_until("accepted", |s| (s.observed == (7, 2)).then_some(()))
+        .await;
     assert_eq!(leader.jobs[&id].phase, "running", "the job went on");
 }
 
 #[tokio::test]
 async fn a_newer_link_takes_over_and_the_older_is_told() {
     let (agent, mut first, id, order) = one_job("echo one; sleep 1000").await;
-    first.read_until("output", |s| s.output(id).contains("one").then_some(())).await;
+    first
+        .read_until("output", |s| s.output(id).contains("one").then_some(()))
+        .await;
     let mut second = agent.link().await;
     second.want(2, 1, vec![run(&order)]).await;
-    second.read_until("accepted", |s| (s.observed == (2, 1)).then_some(())).await;
+    second
+        .read_until("accepted", |s| (s.observed == (2, 1)).then_some(()))
+        .await;
     let (seen, why) = refusal(&mut first).await.unwrap();
     assert_eq!(seen, 2);
     assert!(why.contains("newer link"), "{why}");
@@ -70,7 +78,11 @@ async fn a_hello_of_a_newer_leader_fences_the_older() {
     let mut new = agent.link().await;
     new.want(5, 1, vec![run(&order)]).await;
     new.phase(id, "running").await;
-    assert_eq!(agent.hello("", 3).await.unwrap().epoch_seen, 5, "a deposed leader learns it");
+    assert_eq!(
+        agent.hello("", 3).await.unwrap().epoch_seen,
+        5,
+        "a deposed leader learns it"
+    );
 }
 
 #[tokio::test]
@@ -81,7 +93,11 @@ async fn a_busy_host_belongs_to_its_cluster() {
     server.phase(id, "running").await;
     let refused = agent.hello("two", 9).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied);
-    assert!(refused.message().contains("cluster one"), "{}", refused.message());
+    assert!(
+        refused.message().contains("cluster one"),
+        "{}",
+        refused.message()
+    );
 }
 
 #[tokio::test]
@@ -97,10 +113,24 @@ async fn two_agents_do_not_share_a_home() {
 async fn a_shutdown_waits_for_jobs_or_kills_them() {
     let (mut agent, mut server, id, _) = one_job("sleep 1000").await;
     server.phase(id, "running").await;
-    let ask = async |force| agent.client().await.shutdown(ShutdownRequest { force }).await.unwrap().into_inner();
+    let ask = async |force| {
+        agent
+            .client()
+            .await
+            .shutdown(ShutdownRequest { force })
+            .await
+            .unwrap()
+            .into_inner()
+    };
     let refused = ask(false).await;
-    assert!(!refused.accepted && refused.why.contains("1 job"), "{refused:?}");
-    until("an accepted shutdown", async || ask(true).await.accepted.then_some(())).await;
+    assert!(
+        !refused.accepted && refused.why.contains("1 job"),
+        "{refused:?}"
+    );
+    until("an accepted shutdown", async || {
+        ask(true).await.accepted.then_some(())
+    })
+    .await;
     assert_eq!(agent.left().await, Some(0));
     assert!(agent.home().submissions().unwrap().is_empty());
 

@@ -28,7 +28,10 @@ async fn a_new_link_resumes_where_the_server_says() {
 #[tokio::test]
 async fn a_server_that_does_not_acknowledge_is_not_flooded() {
     let id = Uuid::new_v4();
-    let order = order(id, "head -c 3000000 /dev/zero | tr '\\0' 'x' | fold -w 99; exit 0");
+    let order = order(
+        id,
+        "head -c 3000000 /dev/zero | tr '\\0' 'x' | fold -w 99; exit 0",
+    );
     let agent = Agent::start().await;
     let mut server = agent.link().await;
     server.ack = false;
@@ -36,11 +39,19 @@ async fn a_server_that_does_not_acknowledge_is_not_flooded() {
     server.want(1, 1, vec![run(&order)]).await;
     let end = server.phase(id, "exited").await.job_log_end;
     assert!(end > 3_000_000);
-    server.read_until("the window is full", |s| (s.end(id, "job") > 1024 * 1024).then_some(())).await;
+    server
+        .read_until("the window is full", |s| {
+            (s.end(id, "job") > 1024 * 1024).then_some(())
+        })
+        .await;
     let held = server.end(id, "job");
     assert!(held <= 1024 * 1024 + 256 * 1024, "{held}");
     // A pong comes after whatever the agent would still have sent.
-    server.send(dstack_api::agent::down::Kind::Ping(dstack_api::agent::Ping { nonce: 1 })).await;
+    server
+        .send(dstack_api::agent::down::Kind::Ping(
+            dstack_api::agent::Ping { nonce: 1 },
+        ))
+        .await;
     while !matches!(server.next().await, Came::Pong(_)) {}
     assert_eq!(server.end(id, "job"), held);
     server.ack = true;
@@ -61,8 +72,13 @@ async fn a_server_that_names_no_offset_gets_everything() {
 
 #[tokio::test]
 async fn a_line_without_an_end_is_seen_and_escapes_are_not() {
-    let (_agent, mut server, id, _) = one_job("printf '\\033[31mpassword:\\033[0m '; sleep 1000").await;
-    server.read_until("the prompt", |s| (s.output(id) == "password: ").then_some(())).await;
+    let (_agent, mut server, id, _) =
+        one_job("printf '\\033[31mpassword:\\033[0m '; sleep 1000").await;
+    server
+        .read_until("the prompt", |s| {
+            (s.output(id) == "password: ").then_some(())
+        })
+        .await;
 }
 
 #[tokio::test]

@@ -29,7 +29,13 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let runtime = Arc::new(FakeRuntime::new());
         let (handles, task) = begin(&dir, &runtime);
-        Self { dir, runtime, handles, task, generation: 0 }
+        Self {
+            dir,
+            runtime,
+            handles,
+            task,
+            generation: 0,
+        }
     }
 
     /// The agent dies and comes back.
@@ -45,22 +51,48 @@ impl World {
     async fn want(&mut self, jobs: Vec<DesiredJob>) {
         self.generation += 1;
         let (reply, answer) = oneshot::channel();
-        let desired = Desired { epoch: 1, generation: self.generation, jobs };
-        self.handles.inbox.send(Message::Desired { link: 1, desired, reply }).await.unwrap();
+        let desired = Desired {
+            epoch: 1,
+            generation: self.generation,
+            jobs,
+        };
+        self.handles
+            .inbox
+            .send(Message::Desired {
+                link: 1,
+                desired,
+                reply,
+            })
+            .await
+            .unwrap();
         answer.await.unwrap().unwrap();
     }
 
     async fn phase(&mut self, id: Uuid, phase: &str) -> ObservedJob {
         let id = id.to_string();
-        let find = |jobs: &[ObservedJob]| jobs.iter().find(|job| job.submission_id == id && job.phase == phase).cloned();
-        let seen = self.handles.published.wait_for(|snapshot| find(&snapshot.observed.jobs).is_some());
-        let snapshot = tokio::time::timeout(PATIENCE, seen).await.expect(phase).unwrap();
+        let find = |jobs: &[ObservedJob]| {
+            jobs.iter()
+                .find(|job| job.submission_id == id && job.phase == phase)
+                .cloned()
+        };
+        let seen = self
+            .handles
+            .published
+            .wait_for(|snapshot| find(&snapshot.observed.jobs).is_some());
+        let snapshot = tokio::time::timeout(PATIENCE, seen)
+            .await
+            .expect(phase)
+            .unwrap();
         find(&snapshot.observed.jobs).unwrap()
     }
 
     fn task(&self, order: &JobOrder) -> Task {
         let submission = order.submission_id.parse().unwrap();
-        Task { submission, job: self.home().job(submission), order: Arc::new(order.clone()) }
+        Task {
+            submission,
+            job: self.home().job(submission),
+            order: Arc::new(order.clone()),
+        }
     }
 }
 
@@ -79,7 +111,10 @@ async fn a_pull_that_is_no_longer_wanted_is_dropped() {
     world.want(vec![run(&order)]).await;
     world.phase(id, "pulling").await;
     world.want(vec![with_phase(&order, Phase::Stop, 10)]).await;
-    assert_eq!(world.phase(id, "exited").await.reason, "terminated_by_server");
+    assert_eq!(
+        world.phase(id, "exited").await.reason,
+        "terminated_by_server"
+    );
     world.runtime.hold_pulls.send_replace(false);
     assert!(world.runtime.starts().is_empty());
 }
@@ -91,7 +126,10 @@ async fn a_start_that_fails_ends_the_job_with_the_reason() {
     let id = Uuid::new_v4();
     world.want(vec![run(&order(id, "true"))]).await;
     let job = world.phase(id, "exited").await;
-    assert_eq!((job.reason.as_str(), job.message.as_str()), ("creating_container_error", "no room"));
+    assert_eq!(
+        (job.reason.as_str(), job.message.as_str()),
+        ("creating_container_error", "no room")
+    );
 }
 
 #[tokio::test]
@@ -105,7 +143,16 @@ async fn a_start_that_was_not_noted_down_is_found_and_not_repeated() {
     // As if the agent had died right after the start.
     let path = world.home().job(id).record();
     let record: JobRecord = durable::read_json(&path).unwrap().unwrap();
-    durable::write_json(&path, &JobRecord { phase: JobPhase::Starting, handle: None, running: None, ..record }).unwrap();
+    durable::write_json(
+        &path,
+        &JobRecord {
+            phase: JobPhase::Starting,
+            handle: None,
+            running: None,
+            ..record
+        },
+    )
+    .unwrap();
     world.restart();
     world.phase(id, "running").await;
     assert_eq!(world.runtime.starts(), [id]);
@@ -133,15 +180,26 @@ async fn after_a_restart_a_job_with_secrets_waits_for_them_to_come_again() {
     let archive = b"archive".as_slice();
     let id = Uuid::new_v4();
     let mut order = order(id, "true");
-    order.archives = vec![OrderArchive { sha256: sha256(archive), path: "x".into() }];
-    let with_secret = DesiredJob { secret_env: [("T".to_owned(), "v".to_owned())].into(), ..run(&order) };
+    order.archives = vec![OrderArchive {
+        sha256: sha256(archive),
+        path: "x".into(),
+    }];
+    let with_secret = DesiredJob {
+        secret_env: [("T".to_owned(), "v".to_owned())].into(),
+        ..run(&order)
+    };
     world.want(vec![with_secret.clone()]).await;
     world.phase(id, "waiting-archives").await;
     world.restart();
     std::fs::write(world.home().archive(&sha256(archive)).unwrap(), archive).unwrap();
     world.phase(id, "accepted").await;
     // A reminder carries no secrets either.
-    world.want(vec![DesiredJob { spec_json: String::new(), ..run(&order) }]).await;
+    world
+        .want(vec![DesiredJob {
+            spec_json: String::new(),
+            ..run(&order)
+        }])
+        .await;
     assert!(world.runtime.starts().is_empty());
     world.want(vec![with_secret]).await;
     world.phase(id, "running").await;
@@ -151,8 +209,17 @@ async fn after_a_restart_a_job_with_secrets_waits_for_them_to_come_again() {
 async fn a_job_that_is_not_here_any_more_is_reported_not_awaited() {
     let mut world = World::new();
     let id = Uuid::new_v4();
-    world.want(vec![DesiredJob { spec_json: String::new(), ..run(&order(id, "true")) }]).await;
+    world
+        .want(vec![DesiredJob {
+            spec_json: String::new(),
+            ..run(&order(id, "true"))
+        }])
+        .await;
     let job = world.phase(id, "exited").await;
     assert_eq!(job.reason, "executor_error");
-    assert!(job.message.contains("no longer has the job"), "{}", job.message);
+    assert!(
+        job.message.contains("no longer has the job"),
+        "{}",
+        job.message
+    );
 }

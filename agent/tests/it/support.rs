@@ -10,8 +10,8 @@ use dstack_agent::process_table;
 use dstack_agent::record::Claim;
 use dstack_api::agent::agent_client::AgentClient;
 use dstack_api::agent::{
-    ArchiveChunk, Desired, DesiredJob, Down, HelloReply, HelloRequest, LogAck, LogChunk, ObservedJob, Phase, Refused, Up,
-    down, up,
+    ArchiveChunk, Desired, DesiredJob, Down, HelloReply, HelloRequest, LogAck, LogChunk,
+    ObservedJob, Phase, Refused, Up, down, up,
 };
 use dstack_api::agent_job::{Cluster, JobOrder};
 use dstack_api::frames;
@@ -31,7 +31,8 @@ pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The binary under test; `DSTACK_TEST_AGENT` names another, e.g. the static one.
 pub fn binary() -> PathBuf {
-    std::env::var_os("DSTACK_TEST_AGENT").map_or_else(|| env!("CARGO_BIN_EXE_dstack-agent").into(), PathBuf::from)
+    std::env::var_os("DSTACK_TEST_AGENT")
+        .map_or_else(|| env!("CARGO_BIN_EXE_dstack-agent").into(), PathBuf::from)
 }
 
 pub struct Agent {
@@ -58,17 +59,31 @@ impl Agent {
 
     /// Starts the agent's next life.
     pub async fn again(&mut self) {
-        let log = std::fs::File::options().create(true).append(true).open(self.path().join("agent.log")).unwrap();
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.path().join("agent.log"))
+            .unwrap();
         let mut command = self.command();
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
         self.child = Some(command.spawn().unwrap());
         let socket = self.home().socket();
-        until("the agent's socket", async || UnixStream::connect(&socket).await.ok()).await;
+        until("the agent's socket", async || {
+            UnixStream::connect(&socket).await.ok()
+        })
+        .await;
     }
 
     pub fn command(&self) -> Command {
         let mut command = Command::new(binary());
-        command.arg("serve").arg("--home").arg(self.path()).args(&self.args);
+        command
+            .arg("serve")
+            .arg("--home")
+            .arg(self.path())
+            .args(&self.args);
         command.env("DSTACK_SERVER_ADMIN_TOKEN", "not-for-jobs");
         command
     }
@@ -84,7 +99,9 @@ impl Agent {
     /// The exit status of an agent that leaves by itself.
     pub async fn left(&mut self) -> Option<i32> {
         let mut child = self.child.take().unwrap();
-        until("the agent's end", async || child.try_wait().unwrap()).await.code()
+        until("the agent's end", async || child.try_wait().unwrap())
+            .await
+            .code()
     }
 
     pub fn path(&self) -> &Path {
@@ -122,23 +139,49 @@ impl Agent {
             instance_id: Uuid::from_u128(1).to_string(),
             server_version: "test".into(),
         };
-        self.client().await.hello(request).await.map(tonic::Response::into_inner)
+        self.client()
+            .await
+            .hello(request)
+            .await
+            .map(tonic::Response::into_inner)
     }
 
     pub async fn put_archive(&self, sha256: &str, bytes: &[u8]) -> Result<(), Status> {
         let mut chunks: Vec<ArchiveChunk> = bytes
             .chunks(1000)
-            .map(|data| ArchiveChunk { sha256: sha256.into(), data: data.to_vec().into(), last: false })
+            .map(|data| ArchiveChunk {
+                sha256: sha256.into(),
+                data: data.to_vec().into(),
+                last: false,
+            })
             .collect();
         chunks.last_mut().unwrap().last = true;
-        self.client().await.put_archive(tokio_stream::iter(chunks)).await.map(|_| ())
+        self.client()
+            .await
+            .put_archive(tokio_stream::iter(chunks))
+            .await
+            .map(|_| ())
     }
 
     /// A link that has said nothing yet.
     pub async fn link(&self) -> Server {
         let (down, messages) = mpsc::channel(64);
-        let up = self.client().await.link(ReceiverStream::new(messages)).await.unwrap().into_inner();
-        Server { down, up, jobs: BTreeMap::new(), observed: (0, 0), logs: HashMap::new(), ack: true, chunks: Vec::new() }
+        let up = self
+            .client()
+            .await
+            .link(ReceiverStream::new(messages))
+            .await
+            .unwrap()
+            .into_inner();
+        Server {
+            down,
+            up,
+            jobs: BTreeMap::new(),
+            observed: (0, 0),
+            logs: HashMap::new(),
+            ack: true,
+            chunks: Vec::new(),
+        }
     }
 }
 
@@ -151,9 +194,10 @@ impl Drop for Agent {
         }
         let home = self.home();
         for id in home.submissions().unwrap_or_default() {
-            let claim: Option<Claim> = dstack_agent::durable::read_json(&home.job(id).claim()).unwrap_or_default();
+            let claim: Option<Claim> =
+                dstack_agent::durable::read_json(&home.job(id).claim()).unwrap_or_default();
             if let Some(claim) = claim {
-                process_table::kill_descendants(claim.process.pid);
+                claim.process.kill_descendants();
                 claim.process.signal(Signal::SIGKILL);
             }
             for pid in process_table::with_variable(&format!("DSTACK_JOB_ID={id}")) {
@@ -188,25 +232,44 @@ pub enum Came {
 
 impl Server {
     pub async fn send(&self, kind: down::Kind) {
-        self.down.send(Down { kind: Some(kind) }).await.unwrap();
+        // A link that the agent has closed takes nothing; reading it says so.
+        let _ = self.down.send(Down { kind: Some(kind) }).await;
     }
 
     pub async fn want(&self, epoch: u64, generation: u64, jobs: Vec<DesiredJob>) {
-        self.send(down::Kind::Desired(Desired { epoch, generation, jobs })).await;
+        self.send(down::Kind::Desired(Desired {
+            epoch,
+            generation,
+            jobs,
+        }))
+        .await;
     }
 
     pub async fn ack(&self, id: Uuid, stream: &str, offset: u64) {
-        self.send(down::Kind::Ack(LogAck { submission_id: id.to_string(), stream: stream.into(), offset })).await;
+        self.send(down::Kind::Ack(LogAck {
+            submission_id: id.to_string(),
+            stream: stream.into(),
+            offset,
+        }))
+        .await;
     }
 
     /// The next message. Chunks must follow one another without a hole.
     pub async fn next(&mut self) -> Came {
-        let message = tokio::time::timeout(PATIENCE, self.up.message()).await.expect("the agent said nothing");
-        let Ok(Some(Up { kind: Some(kind) })) = message else { return Came::End };
+        let message = tokio::time::timeout(PATIENCE, self.up.message())
+            .await
+            .expect("the agent said nothing");
+        let Ok(Some(Up { kind: Some(kind) })) = message else {
+            return Came::End;
+        };
         match kind {
             up::Kind::Observed(observed) => {
                 self.observed = (observed.epoch, observed.generation);
-                self.jobs = observed.jobs.into_iter().map(|job| (job.submission_id.parse().unwrap(), job)).collect();
+                self.jobs = observed
+                    .jobs
+                    .into_iter()
+                    .map(|job| (job.submission_id.parse().unwrap(), job))
+                    .collect();
                 Came::Observed
             }
             up::Kind::Logs(chunk) => {
@@ -221,8 +284,16 @@ impl Server {
     async fn store(&mut self, chunk: LogChunk) {
         let id = chunk.submission_id.parse().unwrap();
         assert!(chunk.frames.len() <= 256 * 1024);
-        let (base, bytes) = self.logs.entry((id, chunk.stream.clone())).or_insert((chunk.offset, Vec::new()));
-        assert_eq!(chunk.offset, *base + bytes.len() as u64, "a hole or a repetition in {}", chunk.stream);
+        let (base, bytes) = self
+            .logs
+            .entry((id, chunk.stream.clone()))
+            .or_insert((chunk.offset, Vec::new()));
+        assert_eq!(
+            chunk.offset,
+            *base + bytes.len() as u64,
+            "a hole or a repetition in {}",
+            chunk.stream
+        );
         bytes.extend_from_slice(&chunk.frames);
         frames::check_chunk(bytes, None).unwrap();
         let end = *base + bytes.len() as u64;
@@ -233,13 +304,21 @@ impl Server {
     }
 
     /// Reads on until the condition holds.
-    pub async fn read_until<T>(&mut self, what: &str, mut condition: impl FnMut(&Self) -> Option<T>) -> T {
+    pub async fn read_until<T>(
+        &mut self,
+        what: &str,
+        mut condition: impl FnMut(&Self) -> Option<T>,
+    ) -> T {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
             if let Some(found) = condition(self) {
                 return found;
             }
-            assert!(tokio::time::Instant::now() < deadline, "never: {what}; jobs: {:?}", self.jobs);
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "never: {what}; jobs: {:?}",
+                self.jobs
+            );
             if let came @ (Came::Refused(_) | Came::End) = self.next().await {
                 panic!("the link ended before {what}: {came:?}");
             }
@@ -247,26 +326,44 @@ impl Server {
     }
 
     pub async fn phase(&mut self, id: Uuid, phase: &str) -> ObservedJob {
-        self.read_until(phase, |server| server.jobs.get(&id).filter(|job| job.phase == phase).cloned()).await
+        self.read_until(phase, |server| {
+            server
+                .jobs
+                .get(&id)
+                .filter(|job| job.phase == phase)
+                .cloned()
+        })
+        .await
     }
 
     /// The job's end, with all its output.
     pub async fn exit(&mut self, id: Uuid) -> ObservedJob {
         let job = self.phase(id, "exited").await;
         for (stream, end) in [("job", job.job_log_end), ("runner", job.runner_log_end)] {
-            self.read_until(&format!("all of {stream}"), |server| (server.end(id, stream) >= end).then_some(())).await;
+            self.read_until(&format!("all of {stream}"), |server| {
+                (server.end(id, stream) >= end).then_some(())
+            })
+            .await;
         }
         job
     }
 
     pub fn end(&self, id: Uuid, stream: &str) -> u64 {
-        self.logs.get(&(id, stream.to_owned())).map_or(0, |(base, bytes)| base + bytes.len() as u64)
+        self.logs
+            .get(&(id, stream.to_owned()))
+            .map_or(0, |(base, bytes)| base + bytes.len() as u64)
     }
 
     /// What has come of a stream, as text.
     pub fn text(&self, id: Uuid, stream: &str) -> String {
-        let bytes = self.logs.get(&(id, stream.to_owned())).map(|(_, bytes)| bytes.as_slice()).unwrap_or_default();
-        let text: Vec<u8> = frames::Frames::new(bytes).flat_map(|frame| frame.unwrap().payload.to_vec()).collect();
+        let bytes = self
+            .logs
+            .get(&(id, stream.to_owned()))
+            .map(|(_, bytes)| bytes.as_slice())
+            .unwrap_or_default();
+        let text: Vec<u8> = frames::Frames::new(bytes)
+            .flat_map(|frame| frame.unwrap().payload.to_vec())
+            .collect();
         String::from_utf8(text).unwrap()
     }
 
@@ -305,7 +402,11 @@ pub fn run(order: &JobOrder) -> DesiredJob {
 }
 
 pub fn with_phase(order: &JobOrder, phase: Phase, grace_s: u32) -> DesiredJob {
-    DesiredJob { phase: phase.into(), grace_s, ..run(order) }
+    DesiredJob {
+        phase: phase.into(),
+        grace_s,
+        ..run(order)
+    }
 }
 
 /// An agent, an active link, and one job on it.

@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
 use bollard::Docker;
-use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, PortBinding, PortMap, ResourcesUlimits};
+use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, PortBinding, PortMap};
 use bollard::query_parameters::CreateContainerOptionsBuilder;
 use dstack_api::agent_job::{JobOrder, NetworkMode};
 
@@ -46,22 +46,32 @@ pub async fn create(docker: &Docker, task: &Task, home: &Path) -> Result<String,
         };
         let said = message(&error);
         if retried {
-            return Err(StartError::creating(format!("cannot create the container: {said}")));
+            return Err(StartError::creating(format!(
+                "cannot create the container: {said}"
+            )));
         }
         retried = true;
         if status(&error) == Some(409) {
-            let options = bollard::query_parameters::RemoveContainerOptionsBuilder::default().force(true).build();
+            let options = bollard::query_parameters::RemoveContainerOptionsBuilder::default()
+                .force(true)
+                .build();
             let _ = docker.remove_container(&name, Some(options)).await;
         } else if !devices::without_display(&mut body) {
-            return Err(StartError::creating(format!("cannot create the container: {said}")));
+            return Err(StartError::creating(format!(
+                "cannot create the container: {said}"
+            )));
         }
     }
 }
 
 fn container_name(task: &Task) -> String {
     let tail = task.submission.simple().to_string();
-    let job: String =
-        task.order.job_name.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')).collect();
+    let job: String = task
+        .order
+        .job_name
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+        .collect();
     format!("dstack-{job}-{}", &tail[..8])
 }
 
@@ -72,14 +82,17 @@ fn body(task: &Task, home: &Path, binds: Vec<String>) -> ContainerCreateBody {
         binds: Some(binds),
         privileged: Some(order.privileged),
         nano_cpus: order.cpu_limit.map(|cores| (cores * 1e9) as i64),
-        memory: order.memory_limit_bytes.and_then(|bytes| i64::try_from(bytes).ok()),
+        memory: order
+            .memory_limit_bytes
+            .and_then(|bytes| i64::try_from(bytes).ok()),
         tmpfs: order.shm_size_bytes.filter(|bytes| *bytes > 0).map(shm),
-        // Fabrics pin memory.
-        ulimits: Some(vec![ResourcesUlimits { name: Some("memlock".into()), soft: Some(-1), hard: Some(-1) }]),
         // Output goes through the spool; what Docker keeps is the runner's own complaints.
         log_config: Some(HostConfigLogConfig {
             typ: Some("json-file".into()),
-            config: Some(HashMap::from([("max-size".into(), "1m".into()), ("max-file".into(), "1".into())])),
+            config: Some(HashMap::from([
+                ("max-size".into(), "1m".into()),
+                ("max-file".into(), "1".into()),
+            ])),
         }),
         ..HostConfig::default()
     };
@@ -104,7 +117,10 @@ fn body(task: &Task, home: &Path, binds: Vec<String>) -> ContainerCreateBody {
 }
 
 fn shm(bytes: u64) -> HashMap<String, String> {
-    HashMap::from([("/dev/shm".to_owned(), format!("rw,nosuid,nodev,exec,size={bytes}"))])
+    HashMap::from([(
+        "/dev/shm".to_owned(),
+        format!("rw,nosuid,nodev,exec,size={bytes}"),
+    )])
 }
 
 fn hostname(job_name: &str) -> String {
@@ -119,10 +135,19 @@ fn network(order: &JobOrder, host: &mut HostConfig) -> Option<Vec<String>> {
         }
         NetworkMode::Bridge => {
             host.network_mode = Some("bridge".into());
-            let ports: Vec<String> =
-                SERVICE_PORTS.iter().chain(&order.app_ports).map(|port| format!("{port}/tcp")).collect();
-            let loopback = || PortBinding { host_ip: Some("127.0.0.1".into()), host_port: Some(String::new()) };
-            let map: PortMap = ports.iter().map(|port| (port.clone(), Some(vec![loopback()]))).collect();
+            let ports: Vec<String> = SERVICE_PORTS
+                .iter()
+                .chain(&order.app_ports)
+                .map(|port| format!("{port}/tcp"))
+                .collect();
+            let loopback = || PortBinding {
+                host_ip: Some("127.0.0.1".into()),
+                host_port: Some(String::new()),
+            };
+            let map: PortMap = ports
+                .iter()
+                .map(|port| (port.clone(), Some(vec![loopback()])))
+                .collect();
             host.port_bindings = Some(map);
             Some(ports)
         }
@@ -139,7 +164,10 @@ fn binds(task: &Task) -> Result<Vec<String>, StartError> {
                 continue;
             }
             make_open(source).map_err(|error| {
-                StartError::creating(format!("cannot create the mounted folder {}: {error}", source.display()))
+                StartError::creating(format!(
+                    "cannot create the mounted folder {}: {error}",
+                    source.display()
+                ))
             })?;
         }
         binds.push(bind(source, &mount.path)?);
@@ -150,14 +178,19 @@ fn binds(task: &Task) -> Result<Vec<String>, StartError> {
 fn bind(source: &Path, target: &str) -> Result<String, StartError> {
     let source = source.display().to_string();
     if source.contains(':') || target.contains(':') {
-        return Err(StartError::creating(format!("cannot mount {source} at {target}: Docker allows no colon in a path")));
+        return Err(StartError::creating(format!(
+            "cannot mount {source} at {target}: Docker allows no colon in a path"
+        )));
     }
     Ok(format!("{source}:{target}"))
 }
 
 /// Any user of any container may write there.
 fn make_open(path: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o777).create(path)?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o777)
+        .create(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o777))
 }
 
@@ -169,7 +202,11 @@ mod tests {
     use uuid::Uuid;
 
     fn task(order: JobOrder) -> Task {
-        Task { submission: Uuid::from_u128(5), job: JobDir::at("/h/jobs/5".into()), order: Arc::new(order) }
+        Task {
+            submission: Uuid::from_u128(5),
+            job: JobDir::at("/h/jobs/5".into()),
+            order: Arc::new(order),
+        }
     }
 
     fn body_of(order: JobOrder) -> ContainerCreateBody {
@@ -180,13 +217,23 @@ mod tests {
 
     #[test]
     fn a_whole_host_job_shares_its_network_and_has_no_limits() {
-        let body = body_of(JobOrder { job_name: "a-0-0".into(), image_name: Some("img".into()), ..JobOrder::default() });
+        let body = body_of(JobOrder {
+            job_name: "a-0-0".into(),
+            image_name: Some("img".into()),
+            ..JobOrder::default()
+        });
         let host = body.host_config.unwrap();
         assert_eq!(host.network_mode.as_deref(), Some("host"));
-        assert_eq!((host.nano_cpus, host.memory, host.port_bindings), (None, None, None));
+        assert_eq!(
+            (host.nano_cpus, host.memory, host.port_bindings),
+            (None, None, None)
+        );
         assert_eq!(body.image.as_deref(), Some("img:latest"));
         assert_eq!(host.binds.unwrap(), ["/h/jobs/5:/dstack/job"]);
-        assert_eq!(body.labels.unwrap()[LABEL_SUBMISSION], Uuid::from_u128(5).to_string());
+        assert_eq!(
+            body.labels.unwrap()[LABEL_SUBMISSION],
+            Uuid::from_u128(5).to_string()
+        );
     }
 
     #[test]
@@ -200,7 +247,10 @@ mod tests {
             ..JobOrder::default()
         });
         let host = body.host_config.unwrap();
-        assert_eq!((host.nano_cpus, host.memory), (Some(1_500_000_000), Some(1 << 30)));
+        assert_eq!(
+            (host.nano_cpus, host.memory),
+            (Some(1_500_000_000), Some(1 << 30))
+        );
         assert!(host.tmpfs.unwrap()["/dev/shm"].ends_with("size=1048576"));
         let ports = host.port_bindings.unwrap();
         assert_eq!(ports.len(), 3);
@@ -210,8 +260,15 @@ mod tests {
 
     #[test]
     fn a_job_without_gpus_sees_none() {
-        let body = body_of(JobOrder { gpus: GpuSelection::None, ..JobOrder::default() });
-        assert!(body.env.unwrap().contains(&"NVIDIA_VISIBLE_DEVICES=void".to_owned()));
+        let body = body_of(JobOrder {
+            gpus: GpuSelection::None,
+            ..JobOrder::default()
+        });
+        assert!(
+            body.env
+                .unwrap()
+                .contains(&"NVIDIA_VISIBLE_DEVICES=void".to_owned())
+        );
         assert_eq!(body.host_config.unwrap().device_requests, None);
     }
 
@@ -220,17 +277,37 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let there = dir.path().join("made");
         let mounts = vec![
-            OrderMount { instance_path: there.display().to_string(), path: "/data".into(), optional: false },
-            OrderMount { instance_path: dir.path().join("no").display().to_string(), path: "/no".into(), optional: true },
+            OrderMount {
+                instance_path: there.display().to_string(),
+                path: "/data".into(),
+                optional: false,
+            },
+            OrderMount {
+                instance_path: dir.path().join("no").display().to_string(),
+                path: "/no".into(),
+                optional: true,
+            },
         ];
-        let task = task(JobOrder { mounts, ..JobOrder::default() });
-        assert_eq!(binds(&task).unwrap()[1..], [format!("{}:/data", there.display())]);
-        assert_eq!(there.metadata().unwrap().permissions().mode() & 0o777, 0o777);
+        let task = task(JobOrder {
+            mounts,
+            ..JobOrder::default()
+        });
+        assert_eq!(
+            binds(&task).unwrap()[1..],
+            [format!("{}:/data", there.display())]
+        );
+        assert_eq!(
+            there.metadata().unwrap().permissions().mode() & 0o777,
+            0o777
+        );
     }
 
     #[test]
     fn the_containers_name_is_one_docker_takes() {
-        let task = task(JobOrder { job_name: "my run/0-0".into(), ..JobOrder::default() });
+        let task = task(JobOrder {
+            job_name: "my run/0-0".into(),
+            ..JobOrder::default()
+        });
         assert_eq!(container_name(&task), "dstack-myrun0-0-00000000");
     }
 }

@@ -3,11 +3,15 @@
 use std::fs;
 use std::path::Path;
 
-use bollard::models::{ContainerCreateBody, DeviceMapping, DeviceRequest, HostConfig};
+use bollard::models::{
+    ContainerCreateBody, DeviceMapping, DeviceRequest, HostConfig, ResourcesUlimits,
+};
 use dstack_api::agent_job::{GpuSelection, JobOrder};
 
 /// What an NVIDIA container may do with its GPUs; `display` is not in every driver.
-const NVIDIA: [&str; 7] = ["gpu", "utility", "compute", "graphics", "video", "display", "compat32"];
+const NVIDIA: [&str; 7] = [
+    "gpu", "utility", "compute", "graphics", "video", "display", "compat32",
+];
 
 /// Adds the devices of the order and of the host.
 pub fn add(order: &JobOrder, host: &mut HostConfig, env: &mut Vec<String>) {
@@ -22,6 +26,12 @@ pub fn add(order: &JobOrder, host: &mut HostConfig, env: &mut Vec<String>) {
     }
     if Path::new("/dev/infiniband").exists() {
         devices.push(device("/dev/infiniband"));
+        // Fabrics pin memory. Only here: a daemon without the right to raise it fails the start.
+        host.ulimits = Some(vec![ResourcesUlimits {
+            name: Some("memlock".into()),
+            soft: Some(-1),
+            hard: Some(-1),
+        }]);
     }
     if !devices.is_empty() {
         host.devices = Some(devices);
@@ -30,9 +40,17 @@ pub fn add(order: &JobOrder, host: &mut HostConfig, env: &mut Vec<String>) {
 
 /// Drops the capability that headless drivers lack; `false` when it was not asked for.
 pub fn without_display(body: &mut ContainerCreateBody) -> bool {
-    let requests = body.host_config.as_mut().and_then(|host| host.device_requests.as_mut());
+    let requests = body
+        .host_config
+        .as_mut()
+        .and_then(|host| host.device_requests.as_mut());
     let mut dropped = false;
-    for set in requests.into_iter().flatten().filter_map(|request| request.capabilities.as_mut()).flatten() {
+    for set in requests
+        .into_iter()
+        .flatten()
+        .filter_map(|request| request.capabilities.as_mut())
+        .flatten()
+    {
         let before = set.len();
         set.retain(|capability| capability != "display");
         dropped |= set.len() < before;
@@ -86,12 +104,25 @@ mod tests {
     #[test]
     fn gpus_are_requested_by_uuid_and_without_display_when_refused() {
         let mut host = HostConfig::default();
-        nvidia(&GpuSelection::Some(vec!["GPU-1".into()]), &mut host, &mut Vec::new());
-        let mut body = ContainerCreateBody { host_config: Some(host), ..ContainerCreateBody::default() };
+        nvidia(
+            &GpuSelection::Some(vec!["GPU-1".into()]),
+            &mut host,
+            &mut Vec::new(),
+        );
+        let mut body = ContainerCreateBody {
+            host_config: Some(host),
+            ..ContainerCreateBody::default()
+        };
         assert!(without_display(&mut body));
         assert!(!without_display(&mut body), "only once");
         let request = &body.host_config.unwrap().device_requests.unwrap()[0];
-        assert_eq!(request.device_ids.as_deref(), Some(&["GPU-1".to_owned()][..]));
-        assert_eq!(request.capabilities.as_ref().unwrap()[0].len(), NVIDIA.len() - 1);
+        assert_eq!(
+            request.device_ids.as_deref(),
+            Some(&["GPU-1".to_owned()][..])
+        );
+        assert_eq!(
+            request.capabilities.as_ref().unwrap()[0].len(),
+            NVIDIA.len() - 1
+        );
     }
 }

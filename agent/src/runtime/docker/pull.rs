@@ -27,16 +27,21 @@ pub async fn pull(
     if present && !image.ends_with(":latest") {
         return Ok(None);
     }
-    let error = match tokio::time::timeout(LIMIT, stream(docker, image, credentials, progress)).await {
-        Ok(Ok(())) => return Ok(None),
-        Ok(Err(error)) => error,
-        Err(_) => format!("not finished after {} minutes", LIMIT.as_secs() / 60),
-    };
+    let error =
+        match tokio::time::timeout(LIMIT, stream(docker, image, credentials, progress)).await {
+            Ok(Ok(())) => return Ok(None),
+            Ok(Err(error)) => error,
+            Err(_) => format!("not finished after {} minutes", LIMIT.as_secs() / 60),
+        };
     if present {
         // Sites without a way out load their images by hand.
-        return Ok(Some(format!("image {image} could not be pulled ({error}); the copy on this host is used")));
+        return Ok(Some(format!(
+            "image {image} could not be pulled ({error}); the copy on this host is used"
+        )));
     }
-    Err(StartError::creating(format!("cannot pull image {image}: {error}")))
+    Err(StartError::creating(format!(
+        "cannot pull image {image}: {error}"
+    )))
 }
 
 async fn stream(
@@ -45,7 +50,9 @@ async fn stream(
     credentials: Option<&Credentials>,
     progress: &Progress,
 ) -> Result<(), String> {
-    let options = CreateImageOptionsBuilder::default().from_image(image).build();
+    let options = CreateImageOptionsBuilder::default()
+        .from_image(image)
+        .build();
     let credentials = credentials.map(|credentials| DockerCredentials {
         username: Some(credentials.username.clone()),
         password: Some(credentials.password.clone()),
@@ -66,7 +73,11 @@ async fn stream(
 /// Without a tag Docker would pull them all.
 pub fn with_tag(image: &str) -> String {
     let name = image.rsplit('/').next().unwrap_or(image);
-    if name.contains(':') || name.contains('@') { image.to_owned() } else { format!("{image}:latest") }
+    if name.contains(':') || name.contains('@') {
+        image.to_owned()
+    } else {
+        format!("{image}:latest")
+    }
 }
 
 /// The registry an image names, if it names one.
@@ -91,17 +102,31 @@ struct Layer {
 impl Layers {
     /// Whether the step said something about a layer.
     fn take(&mut self, step: &CreateImageInfo) -> bool {
-        let (Some(id), Some(status)) = (&step.id, &step.status) else { return false };
+        let (Some(id), Some(status)) = (&step.id, &step.status) else {
+            return false;
+        };
         let detail = step.progress_detail.clone().unwrap_or_default();
-        let current = detail.current.and_then(|n| u64::try_from(n).ok()).unwrap_or_default();
-        let total = detail.total.and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0);
+        let current = detail
+            .current
+            .and_then(|n| u64::try_from(n).ok())
+            .unwrap_or_default();
+        let total = detail
+            .total
+            .and_then(|n| u64::try_from(n).ok())
+            .filter(|n| *n > 0);
         match status.as_str() {
             "Already exists" => {
-                self.layers.insert(id.clone(), Layer { total: Some(0), ..Layer::default() });
+                self.layers.insert(
+                    id.clone(),
+                    Layer {
+                        total: Some(0),
+                        ..Layer::default()
+                    },
+                );
                 return true;
             }
-            "Pulling fs layer" | "Waiting" | "Downloading" | "Verifying Checksum" | "Download complete"
-            | "Extracting" | "Pull complete" => {}
+            "Pulling fs layer" | "Waiting" | "Downloading" | "Verifying Checksum"
+            | "Download complete" | "Extracting" | "Pull complete" => {}
             _ => return false,
         }
         let layer = self.layers.entry(id.clone()).or_default();
@@ -158,7 +183,10 @@ mod tests {
         CreateImageInfo {
             id: Some(id.into()),
             status: Some(status.into()),
-            progress_detail: numbers.map(|(current, total)| ProgressDetail { current: Some(current), total: Some(total) }),
+            progress_detail: numbers.map(|(current, total)| ProgressDetail {
+                current: Some(current),
+                total: Some(total),
+            }),
             ..CreateImageInfo::default()
         }
     }
@@ -171,11 +199,22 @@ mod tests {
         layers.take(&step("b", "Already exists", None));
         layers.take(&step("c", "Downloading", Some((10, 100))));
         let progress = layers.progress();
-        assert_eq!((progress.downloaded, progress.total, progress.total_final), (10, 100, false));
+        assert_eq!(
+            (progress.downloaded, progress.total, progress.total_final),
+            (10, 100, false)
+        );
         layers.take(&step("a", "Downloading", Some((5, 50))));
         layers.take(&step("c", "Extracting", Some((40, 100))));
         layers.take(&step("a", "Pull complete", None));
         let progress = layers.progress();
-        assert_eq!((progress.downloaded, progress.extracted, progress.total, progress.total_final), (150, 90, 150, true));
+        assert_eq!(
+            (
+                progress.downloaded,
+                progress.extracted,
+                progress.total,
+                progress.total_final
+            ),
+            (150, 90, 150, true)
+        );
     }
 }
