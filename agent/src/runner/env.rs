@@ -56,9 +56,8 @@ fn inherited(base: Env, layout: Layout) -> Env {
         let of_the_agent = name.starts_with("DSTACK_")
             || name.starts_with("SSH_")
             || name.starts_with("XDG_SESSION");
-        !name.starts_with("BASH_FUNC_")
-            && !(host && of_the_agent)
-            && !NOT_FOR_JOBS.contains(&name.as_str())
+        let unwanted = name.starts_with("BASH_FUNC_") || NOT_FOR_JOBS.contains(&name.as_str());
+        !(unwanted || host && of_the_agent)
     });
     env.entry("TERM".into())
         .or_insert_with(|| "xterm-256color".into());
@@ -71,6 +70,8 @@ fn dstack(order: &JobOrder, at: &Whereabouts<'_>) -> Env {
     let cluster = &order.cluster;
     let text = |path: &Path| path.display().to_string();
     let nodes = cluster.job_ips.len().max(1);
+    let venv = has_python_environments(order, at.places)
+        .then(|| ("DSTACK_VENV_DIR", text(&at.places.dstack().join("venv"))));
     let gpus = gpus_in_all(cluster, nodes);
     [
         ("DSTACK_RUN_ID", order.run_id.clone()),
@@ -86,12 +87,23 @@ fn dstack(order: &JobOrder, at: &Whereabouts<'_>) -> Env {
         ("DSTACK_GPUS_PER_NODE", cluster.gpus_per_node.to_string()),
         ("DSTACK_GPUS_NUM", gpus.to_string()),
         ("DSTACK_MPI_HOSTFILE", text(at.hostfile)),
-        ("DSTACK_VENV_DIR", text(&at.places.dstack().join("venv"))),
         ("HOME", text(&at.identity.home)),
     ]
     .into_iter()
+    .chain(venv)
     .map(|(name, value)| (name.to_owned(), value))
     .collect()
+}
+
+/// Whether the image is the default one (`dstackai/base`, from whatever registry), whose scripts
+/// make a Python environment for the job. On a bare host nobody asked for one.
+fn has_python_environments(order: &JobOrder, places: &Places) -> bool {
+    let default = |image: &String| {
+        let mut parts = image.rsplit('/');
+        let last = parts.next().and_then(|last| last.split(['@', ':']).next());
+        last == Some("base") && parts.next() == Some("dstackai")
+    };
+    places.layout() == Layout::Container && order.image_name.as_ref().is_some_and(default)
 }
 
 fn gpus_in_all(cluster: &Cluster, nodes: usize) -> u64 {
@@ -174,6 +186,7 @@ mod tests {
             submission_id: "sid".into(),
             run_name: "train".into(),
             repo_id: Some("repo".into()),
+            image_name: Some("dstackai/base:0.16-base-ubuntu24.04".into()),
             node_rank: 1,
             cluster: cluster(),
             ..JobOrder::default()
@@ -198,6 +211,28 @@ mod tests {
             ("USER", "ann"),
         ] {
             assert_eq!(env.get(name).map(String::as_str), Some(value), "{name}");
+        }
+    }
+
+    #[test]
+    fn only_the_default_image_has_a_python_environment() {
+        for (image, layout, has) in [
+            ("dstackai/base:1", Layout::Container, true),
+            (
+                "registry.example:5000/dstackai/base:1",
+                Layout::Container,
+                true,
+            ),
+            ("dstackai/base:1", Layout::Host, false),
+            ("ubuntu", Layout::Container, false),
+            ("notdstackai/base", Layout::Container, false),
+        ] {
+            let order = JobOrder {
+                image_name: Some(image.into()),
+                ..JobOrder::default()
+            };
+            let env = build(&[], &order, &[], layout);
+            assert_eq!(env.contains_key("DSTACK_VENV_DIR"), has, "{image}");
         }
     }
 

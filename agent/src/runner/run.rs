@@ -113,9 +113,10 @@ async fn try_execute(
         .map_err(|error| executor(format!("cannot open the job's spool: {error}")))?;
     let limits = Limits {
         max_duration: order.max_duration_s.map(Duration::from_secs),
-        grace: order
-            .stop_duration_s
-            .map_or(DEFAULT_GRACE, Duration::from_secs),
+        // `stop_duration` bounds what comes after a job (volumes); it can only shorten this.
+        grace: order.stop_duration_s.map_or(DEFAULT_GRACE, |seconds| {
+            DEFAULT_GRACE.min(Duration::from_secs(seconds))
+        }),
     };
     let output = Output::new(spool, order.log_quota_hour_bytes);
     let supervisor = Supervisor::start(job, &prepared, output, limits)

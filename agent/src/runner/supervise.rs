@@ -151,7 +151,9 @@ impl<'a> Supervisor<'a> {
             self.look_for_stop(false); // killed from outside on the agent's word
         }
         process_table::kill_own_descendants();
-        self.drain(&mut buffer, open).await;
+        if open {
+            self.drain(&mut buffer).await;
+        }
         reap(None);
         let _ = self.output.finish();
         Ok(Ended {
@@ -162,13 +164,13 @@ impl<'a> Supervisor<'a> {
     }
 
     /// What was written before the end is still in the terminal.
-    async fn drain(&mut self, buffer: &mut [u8], open: bool) {
+    async fn drain(&mut self, buffer: &mut [u8]) {
         let deadline = tokio::time::Instant::now() + DRAIN;
-        while open {
-            match tokio::time::timeout_at(deadline, self.reader.read(buffer)).await {
-                Ok(Ok(n)) if n > 0 => self.take(&buffer[..n]),
-                _ => return,
+        while let Ok(Ok(n)) = tokio::time::timeout_at(deadline, self.reader.read(buffer)).await {
+            if n == 0 {
+                return;
             }
+            self.take(&buffer[..n]);
         }
     }
 

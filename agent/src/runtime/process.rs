@@ -9,7 +9,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dstack_api::agent_job::GpuSelection;
+use dstack_api::agent_job::{GpuSelection, OrderMount};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use tokio::process::Command;
@@ -60,11 +60,8 @@ impl Runtime for ProcessRuntime {
         if order.privileged {
             notes.push("this host runs jobs without containers: privileged is not used".into());
         }
-        for mount in order
-            .mounts
-            .iter()
-            .filter(|mount| mount.path != mount.instance_path && !mount.optional)
-        {
+        let elsewhere = |mount: &&OrderMount| mount.path != mount.instance_path && !mount.optional;
+        if let Some(mount) = order.mounts.iter().find(elsewhere) {
             return Err(StartError::creating(format!(
                 "volume {}:{} needs a container, and this host runs jobs without; \
                  use the same path on both sides, or a host with Docker",
