@@ -22,6 +22,7 @@ use crate::{NodeId, read};
 /// A proposal that has no outcome by then is reported as unknown.
 const PROPOSE: Duration = Duration::from_secs(10);
 const CATCH_UP: Duration = Duration::from_secs(5);
+const SHUTDOWN: Duration = Duration::from_secs(10);
 
 /// A proposal that was committed and applied here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -265,8 +266,9 @@ impl Handle {
             task.abort();
         }
         if let Some(running) = running {
-            // A core that has failed already has nothing left to stop.
-            let _ = running.raft.shutdown().await;
+            // A core that has failed already has nothing left to stop, and one whose disk hangs does
+            // not get to: the process ends either way.
+            let _ = tokio::time::timeout(SHUTDOWN, running.raft.shutdown()).await;
         }
         self.inner.ctx.set_running(None);
         self.inner.ctx.services.write().clear();

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dstack_storage::LogEngine;
+use futures::{Stream, TryStreamExt, stream};
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{LogState, OptionalSend, RaftLogReader};
 
@@ -29,6 +30,9 @@ impl LogStore {
     }
 
     fn read(&self, range: Range<u64>, max_bytes: usize) -> io::Result<Vec<Entry>> {
+        if range.is_empty() {
+            return Ok(Vec::new());
+        }
         let raw = self.engine.read(range, max_bytes)?;
         raw.iter()
             .map(|(index, bytes)| decode_at(*index, bytes))
@@ -73,6 +77,31 @@ impl RaftLogReader<TypeConfig> for LogStore {
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
         let raw = self.engine.vote()?;
         Ok(raw.map(|raw| encoding::decode_vote(&raw)).transpose()?)
+    }
+
+    /// In pages, so that catching up over a long log does not hold all of it in memory.
+    async fn entries_stream<RB>(
+        &mut self,
+        range: RB,
+    ) -> impl Stream<Item = Result<Entry, io::Error>> + OptionalSend
+    where
+        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        let pages = stream::try_unfold(
+            (self.clone(), to_range(&range)),
+            |(store, rest)| async move {
+                let page = store.read(rest.clone(), READ_BYTES)?;
+                let Some(last) = page.last() else {
+                    return Ok::<_, io::Error>(None);
+                };
+                let next = last.log_id.index + 1..rest.end;
+                Ok(Some((
+                    stream::iter(page.into_iter().map(Ok)),
+                    (store, next),
+                )))
+            },
+        );
+        Box::pin(pages.try_flatten())
     }
 
     async fn limited_get_log_entries(

@@ -297,3 +297,103 @@ pub fn reply(vote: &Vote) -> proto::SnapshotReply {
         vote: Some(wire::vote_to(vote)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{StoredMembership, log_id};
+    use bytes::Bytes;
+    use dstack_storage::twin::{Disk, TwinState};
+    use dstack_storage::{APPLIED, Batch, Table, Write};
+
+    const KEY: Bytes = Bytes::from_static(b"k");
+
+    /// The frames of a snapshot of one row at index 7.
+    async fn frames() -> Vec<SnapshotFrame> {
+        let state = TwinState::open(&Disk::new()).unwrap();
+        let row = Write {
+            table: Table::Obj,
+            key: KEY,
+            value: Some(Bytes::from(vec![7; 3000])),
+        };
+        let applied = Some(encoding::encode_log_id(&log_id(2, 7)));
+        let membership = Some(encoding::encode_membership(&StoredMembership::default()));
+        state
+            .write(Batch {
+                writes: vec![row],
+                applied,
+                membership,
+            })
+            .unwrap();
+        let snapshot = state.checkpoint("one").unwrap().finish(42).unwrap();
+        let meta = meta_of(snapshot.manifest()).unwrap();
+        let mut rx = send(encoding::vote(2, 1, true), &meta, snapshot);
+        let mut frames = Vec::new();
+        while let Some(frame) = rx.recv().await {
+            frames.push(frame);
+        }
+        frames
+    }
+
+    fn take_all(state: &TwinState, frames: &[SnapshotFrame]) -> Result<Arrived, ReceiveError> {
+        let (first, rest) = frames.split_first().unwrap();
+        let mut receiver = Receiver::begin(state, first.clone())?;
+        for frame in rest {
+            receiver.take(frame.clone())?;
+        }
+        receiver.finish()
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_arrives_as_it_was_sent() {
+        let state = TwinState::open(&Disk::new()).unwrap();
+        let arrived = take_all(&state, &frames().await).unwrap();
+        assert_eq!(arrived.meta.last_log_id, Some(log_id(2, 7)));
+        assert_eq!(arrived.vote, encoding::vote(2, 1, true));
+        arrived.data.check_covers(&arrived.meta).unwrap();
+        arrived.data.install(&state).unwrap();
+        assert_eq!(
+            state.rows().get(Table::Obj, &KEY).unwrap().unwrap().len(),
+            3000
+        );
+    }
+
+    /// S10: a transfer that is not whole changes nothing.
+    #[tokio::test]
+    async fn a_broken_transfer_is_refused_and_nothing_of_it_stays() {
+        let whole = frames().await;
+        let state = TwinState::open(&Disk::new()).unwrap();
+        for missing in 0..whole.len() {
+            let mut frames = whole.clone();
+            frames.remove(missing);
+            assert!(
+                take_all(&state, &frames).is_err(),
+                "frame {missing} was not missed"
+            );
+        }
+        for at in 1..whole.len() {
+            let mut frames = whole.clone();
+            frames.swap(at - 1, at);
+            assert!(
+                take_all(&state, &frames).is_err(),
+                "frames {at} and before were swapped"
+            );
+        }
+        for at in 0..whole.len() {
+            let mut frames = whole.clone();
+            let Some(Frame::Chunk(chunk)) = &frames[at].frame else {
+                continue;
+            };
+            let mut bytes = chunk.to_vec();
+            bytes[0] ^= 1;
+            frames[at] = frame(Frame::Chunk(bytes.into()));
+            let said = take_all(&state, &frames)
+                .err()
+                .map(|e| e.to_string())
+                .unwrap_or_default();
+            assert!(said.contains("damaged"), "{said:?}");
+        }
+        assert_eq!(state.meta(APPLIED).unwrap(), None);
+        assert!(state.current_snapshot().is_none());
+    }
+}

@@ -1,14 +1,17 @@
 //! Who may speak to a replica, and the calls that replicas make for the node.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use dstack_raft::tls::Ca;
 use dstack_raft::{CallError, NodeId, PeerService};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 use crate::lab::{Lab, PATIENCE, leader, put, start};
 
@@ -156,4 +159,61 @@ async fn a_replica_of_another_cluster_is_refused_with_both_ids() {
     // The leader of the other cluster has kept sending to it; nothing of that arrived.
     assert_eq!(b.echo.memory().applied, theirs.index);
     assert_eq!(b.handle.peers().list().len(), 1);
+}
+
+/// Hands connections on while it is open; what a chaos proxy does.
+async fn proxy(
+    to: SocketAddr,
+    passed: Arc<AtomicUsize>,
+) -> (SocketAddr, tokio::task::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        // Dropping the set with the task cuts every connection that goes through here.
+        let mut links = JoinSet::new();
+        while let Ok((mut near, _)) = listener.accept().await {
+            passed.fetch_add(1, Ordering::Relaxed);
+            links.spawn(async move {
+                let mut far = TcpStream::connect(to).await.unwrap();
+                let _ = copy_bidirectional(&mut near, &mut far).await;
+            });
+        }
+    });
+    (at, task)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_link_can_be_led_through_a_proxy() {
+    let lab = Lab::new(&["a", "b"]);
+    let passed = Arc::new(AtomicUsize::new(0));
+    let (at, proxy) = proxy(lab.members[1].1, passed.clone()).await;
+    let mut options = lab.options("a");
+    options.dial.insert("b".to_owned(), at.to_string());
+    let (a, b) = tokio::join!(start(options), start(lab.options("b")));
+    let replicas = [a.unwrap(), b.unwrap()];
+    put(&replicas, "k=v").await;
+    replicas[1]
+        .handle
+        .peers()
+        .register("upper", Arc::new(Upper));
+    let peers = replicas[0].handle.peers();
+    let call = peers
+        .call(2, "upper", Bytes::from_static(b"hi"), PATIENCE)
+        .await;
+    assert_eq!(call, Ok(Bytes::from_static(b"1:HI")));
+    assert!(passed.load(Ordering::Relaxed) > 0);
+    proxy.abort();
+    let _ = proxy.await;
+    let cut = peers
+        .call(
+            2,
+            "upper",
+            Bytes::from_static(b"hi"),
+            Duration::from_secs(5),
+        )
+        .await;
+    assert!(
+        matches!(cut, Err(CallError::Unreachable(_) | CallError::TimedOut)),
+        "{cut:?}"
+    );
 }

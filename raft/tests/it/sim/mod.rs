@@ -1,7 +1,10 @@
 //! Three replicas in one thread: the real consensus core and the real stores on simulated disks, a
 //! simulated network and a simulated clock. One seed chooses partitions, crashes that lose what was
-//! not synced, and restarts; then everything heals. `SIM_SEED=n` runs one seed again, `SIM_SEEDS=n`
-//! that many per test.
+//! not synced, and restarts; then everything heals.
+//!
+//! `SIM_SEED=n` runs one seed again, `SIM_SEEDS=n` so many seeds per test, or that one seed so often:
+//! a seed decides what happens when, but not the order in which tokio wakes several tasks of one
+//! moment, so a failure that hangs on it may need a few runs to show again.
 //!
 //! What must hold at every moment is in `ledger`; what must hold in the end, in `world`.
 
@@ -32,11 +35,10 @@ fn run_from(first: u64) {
             .ok()
             .and_then(|text| text.parse::<u64>().ok())
     };
-    let seeds = match number("SIM_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => first..first + number("SIM_SEEDS").unwrap_or(SEEDS_PER_TEST),
-    };
-    for seed in seeds {
+    let times = number("SIM_SEEDS").unwrap_or(SEEDS_PER_TEST);
+    let again = number("SIM_SEED");
+    for n in 0..times {
+        let seed = again.unwrap_or(first + n);
         if let Err(panic) = std::panic::catch_unwind(|| run(seed, SyncMode::Manual)) {
             eprintln!("the simulation failed with seed {seed}; run it again with SIM_SEED={seed}");
             std::panic::resume_unwind(panic);

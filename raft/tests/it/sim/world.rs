@@ -28,6 +28,7 @@ const HEALING: Duration = Duration::from_secs(30);
 struct Node {
     raft: Raft,
     echo: Echo,
+    log: Arc<TwinLog>,
     syncer: tokio::task::JoinHandle<()>,
 }
 
@@ -124,10 +125,25 @@ impl World {
         let store = MachineStore::open(state, Box::new(machine)).unwrap();
         let syncer = tokio::spawn(sync_now_and_then(log.clone(), self.random.random()));
         let config = Arc::new(config().validate().unwrap());
-        let raft = Raft::new(id, config, self.net.from(id), LogStore::new(log), store).await;
+        let raft = Raft::new(
+            id,
+            config,
+            self.net.from(id),
+            LogStore::new(log.clone()),
+            store,
+        )
+        .await;
         let raft = raft.unwrap_or_else(|e| panic!("replica {id} does not come up again: {e}"));
         self.net.weather.lock().nodes.insert(id, raft.clone());
-        self.nodes.insert(id, Node { raft, echo, syncer });
+        self.nodes.insert(
+            id,
+            Node {
+                raft,
+                echo,
+                log,
+                syncer,
+            },
+        );
     }
 
     /// The power goes at `id`, or only its process.
@@ -142,8 +158,13 @@ impl World {
         } else {
             self.disks[&id].kill();
         }
-        // Its handles are dead by now: whatever it does on its way out reaches no disk.
-        node.raft.shutdown().await.unwrap();
+        // Its handles are dead by now: whoever waits for a sync hears that, and whatever the core does
+        // on its way out reaches no disk.
+        node.log.complete();
+        let ended = tokio::time::timeout(HEALING, node.raft.shutdown()).await;
+        ended
+            .expect("a replica whose disk is gone does not end")
+            .unwrap();
     }
 
     async fn strike(&mut self) {
