@@ -1,5 +1,7 @@
 //! Log lines go to standard error; standard output is for what a person asked for.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -24,7 +26,10 @@ pub fn init(settings: &LogSettings) -> Result<(), Failure> {
         Failure::new(Kind::Usage, format!("--log-level {} is neither a level nor a filter", settings.filter))
             .source(error)
     })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let started = if settings.json {
         builder.json().flatten_event(true).finish().try_init()
     } else {

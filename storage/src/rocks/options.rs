@@ -116,7 +116,9 @@ pub(crate) fn logger(heard: impl Fn(&str) + Send + Sync + 'static) -> InfoLogger
         let message = message.trim();
         match level {
             LogLevel::Error | LogLevel::Fatal => tracing::error!(target: "rocksdb", "{message}"),
-            _ => tracing::warn!(target: "rocksdb", "{message}"),
+            LogLevel::Warn => tracing::warn!(target: "rocksdb", "{message}"),
+            // The header is a dump of every option, at each start.
+            _ => tracing::debug!(target: "rocksdb", "{message}"),
         }
         heard(message);
     })
