@@ -59,17 +59,33 @@ impl Reconciler {
                     None => return,
                 },
             };
-            let since = env::now();
             events::LeadershipTaken { term }.emit();
-            self.pulse.begin();
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = self.lead(term, since) => {}
-                () = ended(leadership.clone(), term) => {}
+                () = self.hold(term, leadership.clone()) => {}
             }
             self.pulse.end();
             self.hands.stop(term).await;
             events::LeadershipLost { term }.emit();
+        }
+    }
+
+    /// Leads as long as the term lasts. A leader that does not hear a majority for a moment pauses; its hands
+    /// keep what they hold, because only a later term may replace it, and agents refuse the older one then.
+    async fn hold(&self, term: u64, mut leadership: watch::Receiver<Leadership>) {
+        let since = env::now();
+        loop {
+            self.pulse.begin();
+            tokio::select! {
+                () = self.lead(term, since) => settle(leadership.clone(), term).await,
+                () = ended(leadership.clone(), term) => {}
+            }
+            self.pulse.end();
+            let known = |now: &Leadership| over(now, term) || leads(now);
+            match leadership.wait_for(known).await {
+                Ok(now) if !over(&now, term) => {}
+                _ => return,
+            }
         }
     }
 
@@ -191,6 +207,16 @@ async fn begun(leadership: &mut watch::Receiver<Leadership>) -> Option<u64> {
 
 async fn ended(mut leadership: watch::Receiver<Leadership>, term: u64) {
     let _ = leadership.wait_for(|now| !leads(now) || now.term != term).await;
+}
+
+/// The loop may hear that its term is over before the watch says so; begun again in the old term it would spin.
+async fn settle(leadership: watch::Receiver<Leadership>, term: u64) {
+    let _ = tokio::time::timeout(limits::LOOK_AGAIN, ended(leadership, term)).await;
+}
+
+/// Whether a later term, or another leader, has taken the place of this one.
+fn over(leadership: &Leadership, term: u64) -> bool {
+    leadership.term != term || leadership.leader.is_some_and(|leader| leader != leadership.me)
 }
 
 fn leads(leadership: &Leadership) -> bool {

@@ -106,7 +106,6 @@ impl Replica {
             settings: Arc::new(settings.http.clone()),
         };
         let closing = Closing::default();
-        recovered(&raft).await;
         Ok(Replica {
             addr,
             serving: tokio::spawn(listen::serve(listener, http::router(context), closing.clone())),
@@ -228,12 +227,6 @@ fn start_failure(settings: &Settings, error: StartError) -> Failure {
         StartError::Stopped(_) => Failure::new(Kind::Fatal, "this replica stopped while it started"),
     };
     failure.source(error)
-}
-
-/// Waits until this replica remembers again what it knew before it was stopped (S9).
-async fn recovered(raft: &Handle) {
-    let mut recovered = raft.recovered();
-    let _ = recovered.wait_for(|done| *done).await;
 }
 
 async fn found(
