@@ -45,6 +45,17 @@ pub fn apply(state: &mut State, entry: &Entry) -> Applied {
     }
 }
 
+/// What the entry would do to the state, without rows and without memory of the request: how
+/// `decide` looks ahead. Answers whether it would be accepted.
+pub(crate) fn look_ahead(state: &mut State, entry: &Entry) -> bool {
+    let mut draft = Draft::dry(state, entry);
+    let accepted = entry.command.run(&mut draft).is_ok();
+    if accepted {
+        (*state, ..) = draft.finish();
+    }
+    accepted
+}
+
 fn check_level(state: &State, entry: &Entry) -> Result<(), Rejection> {
     let (needed, have) = (entry.command.level(), state.feature_level());
     if needed > have && have > 0 {

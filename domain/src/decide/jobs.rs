@@ -7,6 +7,8 @@ use crate::command::{AssignJobs, FinishJob, TerminateJob};
 use crate::ids::{RunId, SubmissionId};
 use crate::model::{JobReason, JobStatus, Run, Submission};
 use crate::spec::JobSpec;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// From assignment to the agent's acceptance.
@@ -22,26 +24,18 @@ const KILL_SECONDS: i64 = 30;
 
 /// Places submitted jobs, by priority, then the longest waiting first.
 pub(super) fn assign(pass: &mut Pass) {
-    let mut waiting: Vec<(std::cmp::Reverse<u32>, jiff::Timestamp, RunId, u32)> = Vec::new();
-    for run in pass
-        .draft
-        .unfinished_runs()
-        .filter(|run| run.status.is_active())
-    {
-        let mut replicas = std::collections::BTreeMap::new();
-        for submission in pass.draft.latest_submissions(run.id) {
-            if submission.status == JobStatus::Submitted {
-                let oldest = replicas
-                    .entry(submission.replica_num)
-                    .or_insert(submission.last_processed_at);
-                *oldest = submission.last_processed_at.min(*oldest);
-            }
-        }
-        waiting.extend(
-            replicas
-                .into_iter()
-                .map(|(n, since)| (std::cmp::Reverse(run.priority), since, run.id, n)),
-        );
+    type Group = (Reverse<u32>, jiff::Timestamp, RunId, u32);
+    let mut since: BTreeMap<(RunId, u32), jiff::Timestamp> = BTreeMap::new();
+    for submission in pass.draft.waiting_submissions() {
+        let oldest = since
+            .entry((submission.run_id, submission.replica_num))
+            .or_insert(submission.last_processed_at);
+        *oldest = submission.last_processed_at.min(*oldest);
+    }
+    let mut waiting: Vec<Group> = Vec::with_capacity(since.len());
+    for ((run, replica), since) in since {
+        let active = pass.draft.run(run).filter(|run| run.status.is_active());
+        waiting.extend(active.map(|found| (Reverse(found.priority), since, run, replica)));
     }
     waiting.sort();
     for (_, _, run, replica) in waiting {

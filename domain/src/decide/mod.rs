@@ -18,26 +18,11 @@ mod requirements;
 mod retention;
 mod retry;
 mod runs;
+mod whole;
 
 pub use desired::{ClusterInfo, DesiredArchive, DesiredJob, DesiredPhase, DesiredSet};
 pub use observe::{ObservedJob, ObservedJobs, ObservedPhase, observe};
 pub use placement::NO_FLEETS;
 pub use requirements::{blocks_needed, fits};
 pub use retry::covers_no_capacity;
-
-use crate::facts::Facts;
-use crate::state::State;
-use crate::step::Decision;
-use jiff::Timestamp;
-
-pub fn decide(state: &State, facts: &Facts, now: Timestamp) -> Decision {
-    let mut pass = pass::Pass::new(state, facts, now);
-    fleets::decide(&mut pass);
-    instances::decide(&mut pass);
-    jobs::watch(&mut pass);
-    runs::decide(&mut pass);
-    jobs::assign(&mut pass);
-    retention::decide(&mut pass);
-    let desired = desired::desired_sets(&pass.draft, now);
-    pass.finish(desired)
-}
+pub use whole::decide;

@@ -1,7 +1,7 @@
 //! One pass: the scratch copy, the steps found so far, and when to look again.
 
 use super::desired::DesiredSet;
-use crate::command::{Actor, Command, Entry, apply};
+use crate::command::{Actor, Command, Entry, look_ahead};
 use crate::facts::Facts;
 use crate::ids::{InstanceId, RequestId};
 use crate::state::State;
@@ -38,7 +38,7 @@ impl<'a> Pass<'a> {
             at: self.now,
             command: command.into(),
         };
-        let accepted = apply(&mut self.draft, &entry).reply.is_ok();
+        let accepted = look_ahead(&mut self.draft, &entry);
         if accepted {
             self.steps.push(Step::Propose(entry.command));
         }

@@ -35,6 +35,13 @@ pub struct Offer {
     pub offer: InstanceOffer,
 }
 
+/// A place a job could take at once.
+#[derive(Clone, Copy, Debug)]
+struct Spot {
+    instance: InstanceId,
+    blocks: u32,
+}
+
 /// Why nothing can be placed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shortage {
@@ -149,19 +156,29 @@ fn refers(reference: &EntityReference, project: &str, name: &str) -> bool {
 }
 
 fn fleet_offers(state: &State, wishes: &Wishes, fleet: &Fleet, job: &JobSpec) -> Vec<Offer> {
-    state
-        .instances_of(fleet.id)
-        .filter_map(|instance| instance_offer(state, wishes, fleet, instance, job))
-        .collect()
+    let instances = state.instances_of(fleet.id);
+    let offers = instances.filter_map(|instance| {
+        let (blocks, availability) = judge(state, wishes, fleet, instance, job)?;
+        let kind = instance.instance_type.as_ref()?;
+        let offer = offer(kind, blocks, instance.total_blocks?, availability);
+        Some(Offer {
+            instance: instance.id,
+            fleet: fleet.id,
+            blocks,
+            offer,
+        })
+    });
+    offers.collect()
 }
 
-fn instance_offer(
+/// How many blocks of the instance the job would take, and whether they are free now.
+fn judge(
     state: &State,
     wishes: &Wishes,
     fleet: &Fleet,
     instance: &Instance,
     job: &JobSpec,
-) -> Option<Offer> {
+) -> Option<(u32, Availability)> {
     let kind = instance.instance_type.as_ref()?;
     let total = instance.total_blocks?;
     if !matches!(instance.status, InstanceStatus::Idle | InstanceStatus::Busy)
@@ -177,13 +194,28 @@ fn instance_offer(
     } else {
         Availability::Busy
     };
-    let offer = offer(kind, blocks, total, availability);
-    Some(Offer {
-        instance: instance.id,
-        fleet: fleet.id,
-        blocks,
-        offer,
-    })
+    Some((blocks, availability))
+}
+
+/// Instances of the fleet that could take the job now, in order of their numbers.
+fn free_spots<'a>(
+    state: &'a State,
+    wishes: &'a Wishes,
+    fleet: &'a Fleet,
+    job: &'a JobSpec,
+) -> impl Iterator<Item = Spot> + 'a {
+    let free = state
+        .instances_of(fleet.id)
+        .filter(|instance| has_room(instance, 1));
+    free.filter_map(
+        move |instance| match judge(state, wishes, fleet, instance, job) {
+            Some((blocks, Availability::Idle)) => Some(Spot {
+                instance: instance.id,
+                blocks,
+            }),
+            _ => None,
+        },
+    )
 }
 
 fn passes_profile(state: &State, wishes: &Wishes, fleet: &Fleet, instance: &Instance) -> bool {
@@ -239,39 +271,35 @@ fn place_in(
     fleet: &Fleet,
     jobs: &[(&Submission, &JobSpec)],
 ) -> Option<Vec<Assignment>> {
-    let offers: Vec<Vec<Offer>> = jobs
-        .iter()
-        .map(|(_, job)| {
-            let mut offers = fleet_offers(state, wishes, fleet, job);
-            offers.retain(|offer| offer.offer.availability == Availability::Idle);
-            offers
-        })
-        .collect();
-    let places = if jobs.len() > 1 {
-        match_whole(&offers)?
-    } else {
-        vec![0]
+    let assign = |submission: &Submission, spot: Spot| Assignment {
+        submission: submission.id,
+        instance: spot.instance,
+        blocks: spot.blocks,
     };
+    if let [(submission, job)] = jobs {
+        let spot = free_spots(state, wishes, fleet, job).next()?;
+        return Some(vec![assign(submission, spot)]);
+    }
+    let spots: Vec<Vec<Spot>> = jobs
+        .iter()
+        .map(|(_, job)| free_spots(state, wishes, fleet, job).collect())
+        .collect();
+    let chosen = match_whole(&spots)?;
     let mut assignments = Vec::with_capacity(jobs.len());
-    for ((submission, _), (options, place)) in jobs.iter().zip(offers.iter().zip(places)) {
-        let offer = options.get(place)?;
-        assignments.push(Assignment {
-            submission: submission.id,
-            instance: offer.instance,
-            blocks: offer.blocks,
-        });
+    for ((submission, _), (options, choice)) in jobs.iter().zip(spots.iter().zip(chosen)) {
+        assignments.push(assign(submission, *options.get(choice)?));
     }
     Some(assignments)
 }
 
 /// Gives every job an instance of its own (augmenting paths), so that a job with few choices is
-/// not starved by one with many. Answers which offer each job takes.
-fn match_whole(offers: &[Vec<Offer>]) -> Option<Vec<usize>> {
+/// not starved by one with many. Answers which of its spots each job takes.
+fn match_whole(spots: &[Vec<Spot>]) -> Option<Vec<usize>> {
     let mut holder: BTreeMap<InstanceId, usize> = BTreeMap::new();
-    let mut choice: Vec<usize> = vec![usize::MAX; offers.len()];
-    for job in 0..offers.len() {
+    let mut choice: Vec<usize> = vec![usize::MAX; spots.len()];
+    for job in 0..spots.len() {
         let mut tried = std::collections::BTreeSet::new();
-        if !augment(job, offers, &mut holder, &mut choice, &mut tried) {
+        if !augment(job, spots, &mut holder, &mut choice, &mut tried) {
             return None;
         }
     }
@@ -280,7 +308,7 @@ fn match_whole(offers: &[Vec<Offer>]) -> Option<Vec<usize>> {
 
 fn augment(
     first: usize,
-    offers: &[Vec<Offer>],
+    spots: &[Vec<Spot>],
     holder: &mut BTreeMap<InstanceId, usize>,
     choice: &mut [usize],
     tried: &mut std::collections::BTreeSet<InstanceId>,
@@ -288,7 +316,7 @@ fn augment(
     // An explicit stack: a cluster of thousands must not overflow the thread's.
     let mut path: Vec<(usize, usize)> = vec![(first, 0)];
     while let Some((job, at)) = path.pop() {
-        let Some(options) = offers.get(job) else {
+        let Some(options) = spots.get(job) else {
             continue;
         };
         // A free instance first, so that nodes follow the order of the hosts where they can.
@@ -298,7 +326,7 @@ fn augment(
                 .position(|o| !holder.contains_key(&o.instance))
         {
             path.push((job, free + 1));
-            settle_path(&path, offers, holder, choice);
+            settle_path(&path, spots, holder, choice);
             return true;
         }
         let Some(offer) = options.get(at) else {
@@ -314,17 +342,17 @@ fn augment(
     false
 }
 
-/// Each job on the path takes the offer it stands at; the last one's instance was free.
+/// Each job on the path takes the spot it stands at; the last one's instance was free.
 fn settle_path(
     path: &[(usize, usize)],
-    offers: &[Vec<Offer>],
+    spots: &[Vec<Spot>],
     holder: &mut BTreeMap<InstanceId, usize>,
     choice: &mut [usize],
 ) {
     for &(job, next) in path {
         let taken = next - 1;
         if let (Some(offer), Some(slot)) = (
-            offers.get(job).and_then(|o| o.get(taken)),
+            spots.get(job).and_then(|o| o.get(taken)),
             choice.get_mut(job),
         ) {
             *slot = taken;

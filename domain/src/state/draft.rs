@@ -43,6 +43,8 @@ pub(crate) struct Draft {
     touched: Touched,
     events: u16,
     failed: Option<String>,
+    /// No rows are wanted: the leader only looks ahead.
+    dry: bool,
 }
 
 impl std::ops::Deref for Draft {
@@ -63,6 +65,15 @@ impl Draft {
             touched: Touched::default(),
             events: 0,
             failed: None,
+            dry: false,
+        }
+    }
+
+    /// A draft whose rows nobody will write.
+    pub fn dry(state: &State, entry: &Entry) -> Self {
+        Self {
+            dry: true,
+            ..Self::new(state, entry)
         }
     }
 
@@ -119,6 +130,9 @@ impl Draft {
     }
 
     fn put_in<T: Serialize>(&mut self, table: Table, key: Vec<u8>, value: &T) {
+        if self.dry {
+            return;
+        }
         match encoding::encode(value) {
             Ok(bytes) => self.changes.push(RowChange {
                 table,
@@ -330,6 +344,9 @@ impl Draft {
         targets: Vec<EventTarget>,
         scopes: &[[u8; 16]],
     ) {
+        if self.dry {
+            return;
+        }
         let key = rows::event_key(self.at, self.index, self.events);
         let (actor_user_id, actor_user) = match self.actor {
             Actor::System => (None, None),

@@ -5,7 +5,9 @@ use super::rows::Table;
 use super::{Clock, Cluster, Remembered, State};
 use crate::encoding::{EncodingError, decode};
 use crate::ids::{FleetId, InstanceId, ProjectId, RequestId, RunId, UserId};
-use crate::model::{Archive, Fleet, Instance, Project, Repo, Run, Secret, Submission, User};
+use crate::model::{
+    Archive, Fleet, Instance, JobStatus, Project, Repo, Run, Secret, Submission, User,
+};
 use crate::spec::{JobSpec, RunSpec};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -243,6 +245,12 @@ impl State {
             submission.submission_num,
         );
         self.run_submissions.insert(place, submission.id);
+        let waits = (submission.run_id, submission.id);
+        if submission.status == JobStatus::Submitted {
+            self.waiting.insert(waits);
+        } else {
+            self.waiting.remove(&waits);
+        }
         self.submissions.insert(submission.id, Arc::new(submission));
     }
 
@@ -254,6 +262,7 @@ impl State {
             submission.submission_num,
         );
         self.run_submissions.remove(&place);
+        self.waiting.remove(&(submission.run_id, submission.id));
         self.submissions.remove(&submission.id);
     }
 

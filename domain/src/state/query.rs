@@ -182,6 +182,13 @@ impl State {
         self.submissions.values()
     }
 
+    /// Submissions that wait for a machine, by run.
+    pub fn waiting_submissions(&self) -> impl Iterator<Item = &Arc<Submission>> {
+        self.waiting
+            .iter()
+            .filter_map(|(_, id)| self.submissions.get(id))
+    }
+
     /// By replica, job, attempt.
     pub fn submissions_of(&self, run: RunId) -> impl Iterator<Item = &Arc<Submission>> {
         let places = self

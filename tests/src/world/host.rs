@@ -87,7 +87,7 @@ impl Host {
             uuid: format!("GPU-{number}-{index}"),
             index,
         };
-        let hostname = format!("10.0.0.{number}");
+        let hostname = format!("10.0.{}.{}", number / 250, number % 250);
         let facts = HostFacts {
             cpus: 64,
             memory_mib: 512 * 1024,
