@@ -4,8 +4,8 @@
 //! Rules of a link, beyond the message shapes in `agent.proto`:
 //! - A `Desired` with the highest epoch seen makes its link the active one; the one before is
 //!   closed with a `Refused`. Only the active link gets log chunks.
-//! - The first `LogAck` of a stream on a link says where to begin; a server that keeps silent for
-//!   a second gets what is left on the disk. At most a window of bytes is under way unacknowledged.
+//! - The first `LogAck` of a stream on a link says where to begin; before it nothing is sent. Later
+//!   ones only move forward. At most a window of bytes is under way unacknowledged.
 //! - Every link gets `Observed` at once and after each change.
 
 mod archives;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::time::{Duration, Instant};
 
 use dstack_api::agent::{LogAck, LogChunk, stream};
 use uuid::Uuid;
@@ -14,8 +13,6 @@ use crate::spool::{self, SpoolReader};
 pub const CHUNK: usize = 256 * 1024;
 /// Bytes of one stream that may be under way without an acknowledgement.
 const WINDOW: u64 = 1024 * 1024;
-/// How long a server may take to say where to begin.
-const ASKED_WITHIN: Duration = Duration::from_secs(1);
 /// Acknowledged bytes are given back to the disk in steps of this.
 const TRIM_STEP: u64 = 4 * 1024 * 1024;
 const STREAMS: [&str; 2] = [stream::JOB, stream::RUNNER];
@@ -23,22 +20,22 @@ const STREAMS: [&str; 2] = [stream::JOB, stream::RUNNER];
 #[derive(Default)]
 pub struct Pump {
     streams: BTreeMap<(Uuid, &'static str), Stream>,
-    /// Since when the link is the active one.
-    active: Option<Instant>,
+    /// Whether the link is the active one.
+    active: bool,
 }
 
 #[derive(Default)]
 struct Stream {
-    /// What the server has; `None` until it has said so.
+    /// What the server has; `None` until it has said so. To send on a guess would make it believe
+    /// that what lies before was lost.
     acked: Option<u64>,
     trimmed: u64,
-    first_seen: Option<Instant>,
     reader: Option<SpoolReader>,
 }
 
 impl Pump {
     pub fn activate(&mut self) {
-        self.active.get_or_insert_with(Instant::now);
+        self.active = true;
     }
 
     /// The server has everything below the offset. The first word on a stream says where to begin.
@@ -49,11 +46,8 @@ impl Pump {
         let Ok(submission) = Uuid::parse_str(&ack.submission_id) else {
             return;
         };
-        let active = self.active.is_some();
+        let active = self.active;
         let stream = self.streams.entry((submission, name)).or_default();
-        if stream.acked.is_none() {
-            stream.reader = None;
-        }
         stream.acked = Some(ack.offset.max(stream.acked.unwrap_or_default()));
         if active && ack.offset >= stream.trimmed + TRIM_STEP {
             stream.trimmed = ack.offset;
@@ -69,7 +63,9 @@ impl Pump {
 
     /// The next chunk that may be sent, from whichever stream has one.
     pub fn next(&mut self, snapshot: &Snapshot) -> Option<LogChunk> {
-        self.active?;
+        if !self.active {
+            return None;
+        }
         self.streams
             .retain(|(id, _), _| snapshot.spools.iter().any(|spool| spool.submission == *id));
         for spool in &snapshot.spools {
@@ -101,19 +97,13 @@ impl Stream {
         path: &std::path::Path,
         name: &str,
     ) -> io::Result<Option<(u64, bytes::Bytes)>> {
-        if self.reader.is_none() {
-            let first_seen = *self.first_seen.get_or_insert_with(Instant::now);
-            let begin = match self.acked {
-                Some(acked) => acked,
-                None if first_seen.elapsed() > ASKED_WITHIN => spool::bounds(path, name)?.start,
-                None => return Ok(None),
-            };
-            self.reader = Some(SpoolReader::at(path, name, begin));
-        }
-        let Some(reader) = &mut self.reader else {
+        let Some(acked) = self.acked else {
             return Ok(None);
         };
-        if reader.offset() >= self.acked.unwrap_or_default().saturating_add(WINDOW) {
+        let reader = self
+            .reader
+            .get_or_insert_with(|| SpoolReader::at(path, name, acked));
+        if reader.offset() >= acked.saturating_add(WINDOW) {
             return Ok(None);
         }
         let (offset, frames) = reader.next_chunk(CHUNK)?;

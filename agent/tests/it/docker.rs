@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use dstack_api::agent::Phase;
-use dstack_api::agent_job::{JobOrder, OrderUser};
+use dstack_api::agent_job::{JobOrder, NetworkMode, OrderMount, OrderUser};
 use uuid::Uuid;
 
 use crate::support::{Agent, Server, order, run, until, with_phase};
@@ -93,6 +93,7 @@ async fn jobs_in_containers() {
     the_images_settings_count(&mut server).await;
     the_images_command_runs_without_commands(&mut server).await;
     an_order_may_name_a_user(&mut server).await;
+    a_part_of_the_host(&mut server).await;
     an_image_that_is_not_there(&mut server).await;
     a_stop_reaches_the_command(&mut server).await;
     server.want(1, 99, vec![]).await;
@@ -150,10 +151,41 @@ async fn an_order_may_name_a_user(server: &mut Server) {
     );
 }
 
+async fn a_part_of_the_host(server: &mut Server) {
+    let shared = tempfile::tempdir().unwrap();
+    let folder = shared.path().join("made");
+    let (id, order) = image_order(
+        "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null; \
+         echo brought >/data/file",
+    );
+    let order = JobOrder {
+        network_mode: NetworkMode::Bridge,
+        app_ports: vec![8000],
+        cpu_limit: Some(1.5),
+        memory_limit_bytes: Some(256 << 20),
+        mounts: vec![OrderMount {
+            instance_path: folder.display().to_string(),
+            path: "/data".into(),
+            optional: false,
+        }],
+        ..order
+    };
+    server.want(1, 50, vec![run(&order)]).await;
+    let job = server.exit(id).await;
+    assert_eq!(job.exit_status, 0, "{job:?}");
+    assert_eq!(server.output(id), "268435456\n");
+    let mut inside: Vec<u32> = job.ports.keys().copied().collect();
+    inside.sort_unstable();
+    assert_eq!(inside, [8000, 10022, 10999]);
+    assert!(job.ports.values().all(|outside| *outside > 0));
+    let brought = std::fs::read_to_string(folder.join("file")).unwrap();
+    assert_eq!(brought, "brought\n");
+}
+
 async fn an_image_that_is_not_there(server: &mut Server) {
     let (id, mut order) = image_order("true");
     order.image_name = Some("127.0.0.1:9/no/image:1".into());
-    server.want(1, 5, vec![run(&order)]).await;
+    server.want(1, 51, vec![run(&order)]).await;
     let job = server.exit(id).await;
     assert_eq!(
         (job.reason.as_str(), job.has_exit_status),
@@ -170,12 +202,12 @@ async fn an_image_that_is_not_there(server: &mut Server) {
 async fn a_stop_reaches_the_command(server: &mut Server) {
     let (id, order) =
         image_order("trap 'echo bye; exit 0' INT; echo ready; while :; do sleep 0.1; done");
-    server.want(1, 6, vec![run(&order)]).await;
+    server.want(1, 52, vec![run(&order)]).await;
     server
         .read_until("ready", |s| s.output(id).contains("ready").then_some(()))
         .await;
     server
-        .want(1, 7, vec![with_phase(&order, Phase::Stop, 30)])
+        .want(1, 53, vec![with_phase(&order, Phase::Stop, 30)])
         .await;
     let job = server.exit(id).await;
     assert_eq!(job.reason, "terminated_by_server");
@@ -200,7 +232,6 @@ async fn a_container_is_adopted(agent: &mut Agent, dockerd: &Dockerd) {
     agent.kill();
     agent.again().await;
     let mut server = agent.link().await;
-    server.ack(id, "job", 0).await;
     server.want(2, 2, vec![run(&order)]).await;
     let job = server.exit(id).await;
     assert_eq!((job.exit_status, before), (4, dockerd.containers()));

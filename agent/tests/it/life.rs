@@ -205,7 +205,7 @@ async fn the_agents_death_costs_no_line_and_starts_nothing_twice() {
     agent.again().await;
 
     let mut server = agent.link().await;
-    server.ack(id, "job", bytes.len() as u64).await;
+    server.resume_at(id, "job", bytes.len() as u64);
     server.want(1, 2, vec![run(&order)]).await;
     let job = server.exit(id).await;
     assert_eq!((job.exit_status, job.started_at_us), (4, runner));
@@ -219,6 +219,39 @@ async fn the_agents_death_costs_no_line_and_starts_nothing_twice() {
     assert_eq!(String::from_utf8(text).unwrap(), expected);
     let starts = fs::read_to_string(agent.job(id).root().join("starts")).unwrap();
     assert_eq!(starts, "started\n");
+}
+
+#[tokio::test]
+async fn an_agent_killed_at_any_moment_of_a_start_starts_each_job_once() {
+    let mut agent = Agent::start().await;
+    let orders: Vec<_> = (0..10)
+        .map(|_| order(Uuid::new_v4(), "echo started >>../../starts; echo done"))
+        .collect();
+    let jobs: Vec<_> = orders.iter().map(run).collect();
+    for generation in 1..=12_u64 {
+        let mut server = agent.link().await;
+        // One more job each time, so that every life of the agent has something to start.
+        let wanted = jobs
+            .iter()
+            .take(usize::try_from(generation).unwrap())
+            .cloned();
+        server.want(1, generation, wanted.collect()).await;
+        server
+            .read_until("accepted", |s| (s.observed.1 == generation).then_some(()))
+            .await;
+        tokio::time::sleep(std::time::Duration::from_millis(generation * 7)).await;
+        agent.kill();
+        agent.again().await;
+    }
+    let mut server = agent.link().await;
+    server.want(1, 13, jobs).await;
+    for order in &orders {
+        let id = order.submission_id.parse().unwrap();
+        assert_eq!(server.exit(id).await.reason, "done_by_runner");
+        assert_eq!(server.output(id), "done\n");
+        let starts = fs::read_to_string(agent.job(id).root().join("starts")).unwrap();
+        assert_eq!(starts, "started\n");
+    }
 }
 
 #[tokio::test]

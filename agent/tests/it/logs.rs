@@ -17,7 +17,7 @@ async fn a_new_link_resumes_where_the_server_says() {
     drop(server);
 
     let mut server = agent.link().await;
-    server.ack(id, "job", cut as u64).await;
+    server.resume_at(id, "job", cut as u64);
     server.want(2, 1, vec![run(&order)]).await;
     server.exit(id).await;
     let (base, rest) = server.logs.remove(&(id, "job".into())).unwrap();
@@ -35,7 +35,6 @@ async fn a_server_that_does_not_acknowledge_is_not_flooded() {
     let agent = Agent::start().await;
     let mut server = agent.link().await;
     server.ack = false;
-    server.ack(id, "job", 0).await;
     server.want(1, 1, vec![run(&order)]).await;
     let end = server.phase(id, "exited").await.job_log_end;
     assert!(end > 3_000_000);
@@ -61,11 +60,24 @@ async fn a_server_that_does_not_acknowledge_is_not_flooded() {
 }
 
 #[tokio::test]
-async fn a_server_that_names_no_offset_gets_everything() {
+async fn nothing_is_sent_before_the_server_says_where_to_begin() {
     let (agent, mut server, id, order) = one_job("echo all of it").await;
     server.exit(id).await;
     let mut server = agent.link().await;
+    server.resume = None;
     server.want(2, 1, vec![run(&order)]).await;
+    server.phase(id, "exited").await;
+    server
+        .read_until("epoch 2", |s| (s.observed == (2, 1)).then_some(()))
+        .await;
+    for nonce in 0..3 {
+        let ping = dstack_api::agent::Ping { nonce };
+        server.send(dstack_api::agent::down::Kind::Ping(ping)).await;
+        while !matches!(server.next().await, Came::Pong(_)) {}
+    }
+    assert!(server.chunks.is_empty());
+    server.ack(id, "job", 0).await;
+    server.ack(id, "runner", 0).await;
     server.exit(id).await;
     assert_eq!(server.output(id), "all of it\n");
 }

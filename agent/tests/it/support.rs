@@ -1,6 +1,6 @@
 //! An agent in a folder of its own, and the server's end of its links.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -180,6 +180,8 @@ impl Agent {
             observed: (0, 0),
             logs: HashMap::new(),
             ack: true,
+            resume: Some(HashMap::new()),
+            known: BTreeSet::new(),
             chunks: Vec::new(),
         }
     }
@@ -217,6 +219,10 @@ pub struct Server {
     pub logs: HashMap<(Uuid, String), (u64, Vec<u8>)>,
     /// Whether chunks are acknowledged as they come.
     pub ack: bool,
+    /// Where the streams of a job that is seen for the first time are to begin; 0 if not named.
+    /// `None`: the server keeps silent.
+    pub resume: Option<HashMap<(Uuid, String), u64>>,
+    known: BTreeSet<Uuid>,
     pub chunks: Vec<LogChunk>,
 }
 
@@ -270,6 +276,7 @@ impl Server {
                     .into_iter()
                     .map(|job| (job.submission_id.parse().unwrap(), job))
                     .collect();
+                self.say_where_to_begin().await;
                 Came::Observed
             }
             up::Kind::Logs(chunk) => {
@@ -279,6 +286,33 @@ impl Server {
             up::Kind::Pong(pong) => Came::Pong(pong.nonce),
             up::Kind::Refused(refused) => Came::Refused(refused),
         }
+    }
+
+    /// As the real server does for each job it learns of.
+    async fn say_where_to_begin(&mut self) {
+        let Some(resume) = self.resume.clone() else {
+            return;
+        };
+        let new: Vec<Uuid> = self
+            .jobs
+            .keys()
+            .copied()
+            .filter(|id| self.known.insert(*id))
+            .collect();
+        for id in new {
+            for stream in ["job", "runner"] {
+                let offset = resume
+                    .get(&(id, stream.to_owned()))
+                    .copied()
+                    .unwrap_or_default();
+                self.ack(id, stream, offset).await;
+            }
+        }
+    }
+
+    pub fn resume_at(&mut self, id: Uuid, stream: &str, offset: u64) {
+        let resume = self.resume.get_or_insert_default();
+        resume.insert((id, stream.to_owned()), offset);
     }
 
     async fn store(&mut self, chunk: LogChunk) {
