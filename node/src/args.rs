@@ -57,22 +57,47 @@ pub struct Serve {
     #[arg(short = 'y', long)]
     pub yes: bool,
     /// How much to log: error, warning, info, debug, trace, or a tracing filter.
-    #[arg(short = 'l', long, env = "DSTACK_SERVER_LOG_LEVEL", default_value = "info")]
+    #[arg(
+        short = 'l',
+        long,
+        env = "DSTACK_SERVER_LOG_LEVEL",
+        default_value = "info"
+    )]
     pub log_level: String,
     /// How to write the log: standard or json.
     #[arg(long, env = "DSTACK_SERVER_LOG_FORMAT", default_value = "standard")]
     pub log_format: String,
     /// Name of this replica, one of those in --initial-cluster.
-    #[arg(long, env = "DSTACK_SERVER_NODE_NAME", value_name = "NAME", help_heading = "Cluster")]
+    #[arg(
+        long,
+        env = "DSTACK_SERVER_NODE_NAME",
+        value_name = "NAME",
+        help_heading = "Cluster"
+    )]
     pub node_name: Option<String>,
     /// Address to listen on for the other replicas [default: this replica's address in --initial-cluster].
-    #[arg(long, env = "DSTACK_SERVER_PEER_LISTEN", value_name = "IP:PORT", help_heading = "Cluster")]
+    #[arg(
+        long,
+        env = "DSTACK_SERVER_PEER_LISTEN",
+        value_name = "IP:PORT",
+        help_heading = "Cluster"
+    )]
     pub peer_listen: Option<SocketAddr>,
     /// Address at which the other replicas reach this one [default: its address in --initial-cluster].
-    #[arg(long, env = "DSTACK_SERVER_PEER_ADVERTISE", value_name = "HOST:PORT", help_heading = "Cluster")]
+    #[arg(
+        long,
+        env = "DSTACK_SERVER_PEER_ADVERTISE",
+        value_name = "HOST:PORT",
+        help_heading = "Cluster"
+    )]
     pub peer_advertise: Option<String>,
     /// All replicas of a new cluster, the same list on each: name=host:port,name=host:port,…
-    #[arg(long, env = "DSTACK_SERVER_INITIAL_CLUSTER", value_name = "LIST", help_heading = "Cluster")]
+    #[arg(
+        long,
+        env = "DSTACK_SERVER_INITIAL_CLUSTER",
+        value_name = "LIST",
+        help_heading = "Cluster"
+    )]
     pub initial_cluster: Option<String>,
     /// Members of a running cluster to be added to, as in --initial-cluster.
     #[arg(
@@ -84,6 +109,11 @@ pub struct Serve {
     )]
     pub join: Option<String>,
     /// Folder with this replica's certificate and keys, made by init-ca [default: tls in the server folder].
-    #[arg(long, env = "DSTACK_SERVER_TLS_DIR", value_name = "DIR", help_heading = "Cluster")]
+    #[arg(
+        long,
+        env = "DSTACK_SERVER_TLS_DIR",
+        value_name = "DIR",
+        help_heading = "Cluster"
+    )]
     pub tls_dir: Option<PathBuf>,
 }

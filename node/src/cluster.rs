@@ -86,17 +86,31 @@ pub struct Cluster {
 
 impl Cluster {
     pub fn open(raft: Handle) -> Cluster {
-        let cluster = Cluster { peers: raft.peers(), raft, started_at: env::now() };
-        cluster.peers.register(SERVICE, Arc::new(Teller { cluster: cluster.clone() }));
+        let cluster = Cluster {
+            peers: raft.peers(),
+            raft,
+            started_at: env::now(),
+        };
+        cluster.peers.register(
+            SERVICE,
+            Arc::new(Teller {
+                cluster: cluster.clone(),
+            }),
+        );
         cluster
     }
 
     /// Asks every member; who does not answer in time is shown as unreachable.
     pub async fn status(&self) -> ClusterStatus {
-        let Ok(status) = self.raft.status() else { return self.unknown() };
+        let Ok(status) = self.raft.status() else {
+            return self.unknown();
+        };
         let me = self.peers.me();
         let reports = self.reports(&status).await;
-        let leading = reports.values().filter_map(|report| report.leading.as_ref()).max_by_key(|l| l.term);
+        let leading = reports
+            .values()
+            .filter_map(|report| report.leading.as_ref())
+            .max_by_key(|l| l.term);
         let members = status.members.iter().map(|member| {
             let report = reports.get(&member.id);
             let seen = leading.and_then(|leading| leading.followers.get(&member.id));
@@ -143,11 +157,18 @@ impl Cluster {
             if member.id == self.peers.me() {
                 return Some((member.id, self.report().ok()?));
             }
-            let answer = self.peers.call(member.id, SERVICE, Bytes::new(), limits::PEER_QUESTION).await;
+            let answer = self
+                .peers
+                .call(member.id, SERVICE, Bytes::new(), limits::PEER_QUESTION)
+                .await;
             let report = serde_json::from_slice(&answer.ok()?).ok()?;
             Some((member.id, report))
         });
-        futures::future::join_all(asked).await.into_iter().flatten().collect()
+        futures::future::join_all(asked)
+            .await
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     fn report(&self) -> Result<Report, Stopped> {
@@ -156,11 +177,20 @@ impl Cluster {
         let leads = leadership.leader == Some(leadership.me);
         let leading = leads.then(|| Leading {
             term: leadership.term,
-            since: Timestamp::from_millisecond(leadership.since_ms.cast_signed()).unwrap_or(Timestamp::UNIX_EPOCH),
+            since: Timestamp::from_millisecond(leadership.since_ms.cast_signed())
+                .unwrap_or(Timestamp::UNIX_EPOCH),
             followers: status
                 .members
                 .iter()
-                .map(|member| (member.id, Follower { lag: member.lag, last_ack_ms: member.last_ack_ms }))
+                .map(|member| {
+                    (
+                        member.id,
+                        Follower {
+                            lag: member.lag,
+                            last_ack_ms: member.last_ack_ms,
+                        },
+                    )
+                })
                 .collect(),
         });
         Ok(Report {
@@ -182,6 +212,8 @@ struct Teller {
 impl PeerService for Teller {
     async fn call(&self, _from: NodeId, _body: Bytes) -> Result<Bytes, String> {
         let report = self.cluster.report().map_err(|error| error.to_string())?;
-        serde_json::to_vec(&report).map(Bytes::from).map_err(|error| error.to_string())
+        serde_json::to_vec(&report)
+            .map(Bytes::from)
+            .map_err(|error| error.to_string())
     }
 }

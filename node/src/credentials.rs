@@ -24,11 +24,18 @@ pub struct DirLock {
 /// Makes the folder when it is missing, and takes it for this process.
 pub fn open_dir(dir: &Path) -> Result<DirLock, Failure> {
     let cannot = |source: io::Error| {
-        Failure::new(Kind::Data, format!("cannot use the server folder {}", dir.display()))
-            .source(source)
-            .hint("name another folder with --server-dir, or correct its owner and permissions")
+        Failure::new(
+            Kind::Data,
+            format!("cannot use the server folder {}", dir.display()),
+        )
+        .source(source)
+        .hint("name another folder with --server-dir, or correct its owner and permissions")
     };
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(cannot)?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(cannot)?;
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -40,7 +47,10 @@ pub fn open_dir(dir: &Path) -> Result<DirLock, Failure> {
         Ok(()) => Ok(DirLock { _file: file }),
         Err(TryLockError::WouldBlock) => Err(Failure::new(
             Kind::Data,
-            format!("the server folder {} is in use by another dstack server", dir.display()),
+            format!(
+                "the server folder {} is in use by another dstack server",
+                dir.display()
+            ),
         )
         .hint("stop that one first, or give this one its own folder with --server-dir")),
         Err(TryLockError::Error(source)) => Err(cannot(source)),
@@ -54,14 +64,22 @@ pub fn load(settings: &Settings) -> Result<(Identity, Sealer), Failure> {
     let alone = settings.initial.is_empty() && settings.join.is_empty();
     if alone && settings.tls_dir.is_none() && !dir.join("node.pem").exists() {
         create_own(&dir, &settings.node_name).map_err(|source| {
-            Failure::new(Kind::Credentials, format!("cannot make the replica's keys in {}", dir.display()))
-                .source(source)
+            Failure::new(
+                Kind::Credentials,
+                format!("cannot make the replica's keys in {}", dir.display()),
+            )
+            .source(source)
         })?;
     }
     let refused = |source: Box<dyn std::error::Error + Send + Sync>| {
-        Failure::new(Kind::Credentials, format!("cannot use the replica's keys in {}", dir.display()))
-            .source(source)
-            .hint("make them with `dstack-server init-ca` and name this replica's folder with --tls-dir")
+        Failure::new(
+            Kind::Credentials,
+            format!("cannot use the replica's keys in {}", dir.display()),
+        )
+        .source(source)
+        .hint(
+            "make them with `dstack-server init-ca` and name this replica's folder with --tls-dir",
+        )
     };
     let identity = Identity::load(&dir).map_err(|error| refused(error.into()))?;
     let sealer = Sealer::load(&dir.join(KEY_FILE)).map_err(|error| refused(error.into()))?;
@@ -81,7 +99,11 @@ pub enum CreateError {
 
 fn create_own(dir: &Path, node: &str) -> Result<(), CreateError> {
     // The authority is kept beside the replica, so that the cluster can grow later.
-    let ca = if dir.join("ca.key").exists() { Ca::load(dir)? } else { new_ca(dir, "dstack")? };
+    let ca = if dir.join("ca.key").exists() {
+        Ca::load(dir)?
+    } else {
+        new_ca(dir, "dstack")?
+    };
     let key = dir.join(KEY_FILE);
     if !key.exists() {
         write_private(&key, &sealing::generate_key()?)?;
@@ -101,27 +123,44 @@ fn new_ca(dir: &Path, cluster: &str) -> Result<Ca, CreateError> {
 /// with more names to let a cluster grow.
 pub fn init_ca(args: &InitCa) -> Result<Vec<PathBuf>, Failure> {
     let failed = |source: CreateError| {
-        Failure::new(Kind::Credentials, format!("cannot make the cluster's keys in {}", args.dir.display()))
-            .source(source)
+        Failure::new(
+            Kind::Credentials,
+            format!("cannot make the cluster's keys in {}", args.dir.display()),
+        )
+        .source(source)
     };
     for name in &args.nodes {
         dstack_raft::tls::check_name(name)
             .map_err(|error| Failure::new(Kind::Usage, format!("--nodes: {error}")))?;
     }
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&args.dir).map_err(|source| {
-        failed(CreateError::Write { path: args.dir.clone(), source })
-    })?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&args.dir)
+        .map_err(|source| {
+            failed(CreateError::Write {
+                path: args.dir.clone(),
+                source,
+            })
+        })?;
     create_cluster(args).map_err(failed)
 }
 
 fn create_cluster(args: &InitCa) -> Result<Vec<PathBuf>, CreateError> {
     let dir = &args.dir;
-    let ca = if dir.join("ca.key").exists() { Ca::load(dir)? } else { new_ca(dir, &args.cluster)? };
+    let ca = if dir.join("ca.key").exists() {
+        Ca::load(dir)?
+    } else {
+        new_ca(dir, &args.cluster)?
+    };
     let key_file = dir.join(KEY_FILE);
     if !key_file.exists() {
         write_private(&key_file, &sealing::generate_key()?)?;
     }
-    let read = |source| CreateError::Write { path: key_file.clone(), source };
+    let read = |source| CreateError::Write {
+        path: key_file.clone(),
+        source,
+    };
     let key = zeroize::Zeroizing::new(fs::read_to_string(&key_file).map_err(read)?);
     let mut made = Vec::new();
     for name in &args.nodes {
@@ -137,11 +176,18 @@ fn create_cluster(args: &InitCa) -> Result<Vec<PathBuf>, CreateError> {
 }
 
 fn write_private(path: &Path, text: &str) -> Result<(), CreateError> {
-    let failed = |source| CreateError::Write { path: path.to_owned(), source };
+    let failed = |source| CreateError::Write {
+        path: path.to_owned(),
+        source,
+    };
     let temporary = path.with_extension("tmp");
     let _ = fs::remove_file(&temporary);
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).map_err(failed)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&temporary)
+        .map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)?;
     file.sync_all().map_err(failed)?;
     fs::rename(&temporary, path).map_err(failed)

@@ -13,7 +13,9 @@ use dstack_domain::command::{Actor, Command, Entry, Reply};
 use dstack_domain::encoding::{EncodingError, decode_entry, encode_entry};
 use dstack_domain::ids::RequestId;
 use dstack_domain::rejection::Rejection;
-use dstack_raft::{CallError, Handle, Leadership, NodeId, PeerService, Peers, ProposeError, Proposed};
+use dstack_raft::{
+    CallError, Handle, Leadership, NodeId, PeerService, Peers, ProposeError, Proposed,
+};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
@@ -41,7 +43,9 @@ pub enum DoorError {
     /// Nobody knows whether it was applied. Sending it again under the same request id is safe.
     #[error("the request was not confirmed: {0}; send it again")]
     Unavailable(String),
-    #[error("the request has {bytes} bytes, more than the {limit} one log entry may have; make the specification smaller (large files belong into `files` or a repo)")]
+    #[error(
+        "the request has {bytes} bytes, more than the {limit} one log entry may have; make the specification smaller (large files belong into `files` or a repo)"
+    )]
     TooLarge { bytes: usize, limit: usize },
     /// A fenced command of a leader that no longer leads in that term.
     #[error("this replica no longer leads in term {term}")]
@@ -110,7 +114,11 @@ impl Door {
     }
 
     /// Gets a command applied only if this replica leads in `term`: for the leader's own loops.
-    pub async fn propose_as_leader(&self, term: u64, command: Command) -> Result<Accepted, DoorError> {
+    pub async fn propose_as_leader(
+        &self,
+        term: u64,
+        command: Command,
+    ) -> Result<Accepted, DoorError> {
         let inner = &self.inner;
         let request = RequestId(env::uuid());
         let payload = encode(Actor::System, request, command)?;
@@ -175,16 +183,28 @@ impl Inner {
     }
 
     async fn forward(&self, leader: NodeId, payload: Bytes) -> Attempt {
-        match self.peers.call(leader, SERVICE, payload, limits::FORWARD).await {
+        match self
+            .peers
+            .call(leader, SERVICE, payload, limits::FORWARD)
+            .await
+        {
             Ok(bytes) => match postcard::from_bytes(&bytes) {
-                Ok(Forwarded::Done { index, term, reply }) => {
-                    Attempt::Done(Proposed { index, term, reply: reply.into() })
+                Ok(Forwarded::Done { index, term, reply }) => Attempt::Done(Proposed {
+                    index,
+                    term,
+                    reply: reply.into(),
+                }),
+                Ok(Forwarded::NotLeader) => {
+                    Attempt::Elsewhere("the leader had just lost its leadership")
                 }
-                Ok(Forwarded::NotLeader) => Attempt::Elsewhere("the leader had just lost its leadership"),
-                Ok(Forwarded::Unclear) => Attempt::Unclear("the leader lost its leadership meanwhile"),
+                Ok(Forwarded::Unclear) => {
+                    Attempt::Unclear("the leader lost its leadership meanwhile")
+                }
                 Ok(Forwarded::Busy) => Attempt::Busy,
                 Ok(Forwarded::TooLarge) => Attempt::TooLarge,
-                Err(_) => Attempt::Unclear("the leader's answer is in a form this version does not know"),
+                Err(_) => {
+                    Attempt::Unclear("the leader's answer is in a form this version does not know")
+                }
             },
             Err(CallError::Unreachable(_)) => Attempt::Unclear("the leader cannot be reached"),
             Err(CallError::TimedOut) => Attempt::Unclear("the leader does not answer"),
@@ -203,13 +223,21 @@ impl Inner {
         match machine::decode_reply(&proposed.reply) {
             Ok(Ok(reply)) => Ok(Accepted { reply, revision }),
             Ok(Err(rejection)) => Err(DoorError::Rejected(rejection)),
-            Err(error) => Err(DoorError::Unavailable(format!("it was applied, but {error}"))),
+            Err(error) => Err(DoorError::Unavailable(format!(
+                "it was applied, but {error}"
+            ))),
         }
     }
 }
 
 fn encode(actor: Actor, request: RequestId, command: Command) -> Result<Bytes, DoorError> {
-    let entry = Entry { index: 0, request, actor, at: env::now(), command };
+    let entry = Entry {
+        index: 0,
+        request,
+        actor,
+        at: env::now(),
+        command,
+    };
     let payload = encode_entry(&entry).map_err(DoorError::Form)?;
     if payload.len() > limits::ENTRY_BYTES {
         return Err(too_large(payload.len()));
@@ -218,16 +246,23 @@ fn encode(actor: Actor, request: RequestId, command: Command) -> Result<Bytes, D
 }
 
 fn too_large(bytes: usize) -> DoorError {
-    DoorError::TooLarge { bytes, limit: limits::ENTRY_BYTES }
+    DoorError::TooLarge {
+        bytes,
+        limit: limits::ENTRY_BYTES,
+    }
 }
 
 /// One proposal on this replica.
 async fn attempt(raft: &Handle, payload: Bytes, fence: Option<u64>) -> Attempt {
     match raft.propose(payload, fence).await {
         Ok(proposed) => Attempt::Done(proposed),
-        Err(ProposeError::NotLeader { .. }) => Attempt::Elsewhere("this replica lost its leadership"),
+        Err(ProposeError::NotLeader { .. }) => {
+            Attempt::Elsewhere("this replica lost its leadership")
+        }
         Err(ProposeError::Fenced) => Attempt::Elsewhere("the term is over"),
-        Err(ProposeError::Unknown) => Attempt::Unclear("leadership was lost before it was confirmed"),
+        Err(ProposeError::Unknown) => {
+            Attempt::Unclear("leadership was lost before it was confirmed")
+        }
         Err(ProposeError::Busy) => Attempt::Busy,
         Err(ProposeError::Stopped(_)) => Attempt::Stopped,
     }
@@ -244,7 +279,11 @@ async fn moved(mut leadership: watch::Receiver<Leadership>, seen: &Leadership) {
 /// The leader's answer to a forwarded command.
 #[derive(Serialize, Deserialize)]
 enum Forwarded {
-    Done { index: u64, term: u64, reply: Vec<u8> },
+    Done {
+        index: u64,
+        term: u64,
+        reply: Vec<u8>,
+    },
     NotLeader,
     Unclear,
     Busy,
@@ -262,9 +301,11 @@ impl PeerService for Counter {
         let answer = match restamp(&body) {
             Ok(payload) if payload.len() > limits::ENTRY_BYTES => Forwarded::TooLarge,
             Ok(payload) => match attempt(&self.raft, payload, None).await {
-                Attempt::Done(done) => {
-                    Forwarded::Done { index: done.index, term: done.term, reply: done.reply.to_vec() }
-                }
+                Attempt::Done(done) => Forwarded::Done {
+                    index: done.index,
+                    term: done.term,
+                    reply: done.reply.to_vec(),
+                },
                 Attempt::Elsewhere(_) | Attempt::Stopped => Forwarded::NotLeader,
                 Attempt::Unclear(_) => Forwarded::Unclear,
                 Attempt::Busy => Forwarded::Busy,
@@ -275,7 +316,9 @@ impl PeerService for Counter {
                 return Err(why);
             }
         };
-        postcard::to_stdvec(&answer).map(Bytes::from).map_err(|error| error.to_string())
+        postcard::to_stdvec(&answer)
+            .map(Bytes::from)
+            .map_err(|error| error.to_string())
     }
 }
 
@@ -283,7 +326,9 @@ impl PeerService for Counter {
 fn restamp(body: &Bytes) -> Result<Bytes, String> {
     let mut entry = decode_entry(body).map_err(|error| error.to_string())?;
     entry.at = env::now();
-    encode_entry(&entry).map(Bytes::from).map_err(|error| error.to_string())
+    encode_entry(&entry)
+        .map(Bytes::from)
+        .map_err(|error| error.to_string())
 }
 
 /// How long a caller should wait before it tries again after [`DoorError::Unavailable`].

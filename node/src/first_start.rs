@@ -79,13 +79,19 @@ async fn propose(
         None => Zeroizing::new(env::uuid().to_string()),
     };
     let cluster = ClusterId(env::uuid());
-    let command =
-        InitCluster { cluster, admin: admin(sealer, &token)?, project: project(sealer)? };
+    let command = InitCluster {
+        cluster,
+        admin: admin(sealer, &token)?,
+        project: project(sealer)?,
+    };
     match door.propose_as_leader(term, command.into()).await {
         // Another leader may have been first; the state tells whose token it is.
         Ok(_) | Err(DoorError::Rejected(_)) => {
             let view = views.now();
-            let ours = view.state.cluster().is_some_and(|founded| founded.id == cluster);
+            let ours = view
+                .state
+                .cluster()
+                .is_some_and(|founded| founded.id == cluster);
             Ok(ours.then_some(token))
         }
         Err(error) => Err(FoundingError::Door(error)),

@@ -22,7 +22,12 @@ type Known = BTreeMap<u64, u64>;
 
 /// Answers other replicas, and watches until this one is proven wrong; then returns why.
 pub async fn watch(raft: Handle, hashes: Hashes) -> String {
-    raft.peers().register(SERVICE, Arc::new(Teller { hashes: hashes.clone() }));
+    raft.peers().register(
+        SERVICE,
+        Arc::new(Teller {
+            hashes: hashes.clone(),
+        }),
+    );
     loop {
         tokio::time::sleep(limits::HASH_WATCH).await;
         if let Some(index) = compare(&raft, &hashes).await {
@@ -39,30 +44,55 @@ async fn compare(raft: &Handle, hashes: &Hashes) -> Option<u64> {
     let body = Bytes::from(postcard::to_stdvec(&asked).ok()?);
     let peers = raft.peers();
     let me = peers.me();
-    let voters: Vec<NodeId> =
-        raft.status().ok()?.members.iter().filter(|m| m.role == Role::Voter).map(|m| m.id).collect();
+    let voters: Vec<NodeId> = raft
+        .status()
+        .ok()?
+        .members
+        .iter()
+        .filter(|m| m.role == Role::Voter)
+        .map(|m| m.id)
+        .collect();
     let answers = voters.iter().filter(|id| **id != me).map(async |id| {
-        let answer = peers.call(*id, SERVICE, body.clone(), limits::PEER_QUESTION).await.ok()?;
+        let answer = peers
+            .call(*id, SERVICE, body.clone(), limits::PEER_QUESTION)
+            .await
+            .ok()?;
         Some((*id, postcard::from_bytes::<Known>(&answer).ok()?))
     });
-    let answers: Vec<(NodeId, Known)> =
-        futures::future::join_all(answers).await.into_iter().flatten().collect();
+    let answers: Vec<(NodeId, Known)> = futures::future::join_all(answers)
+        .await
+        .into_iter()
+        .flatten()
+        .collect();
     asked.into_iter().find(|index| {
-        hashes.at(*index).is_some_and(|mine| outvoted(*index, mine, &answers, voters.len()))
+        hashes
+            .at(*index)
+            .is_some_and(|mine| outvoted(*index, mine, &answers, voters.len()))
     })
 }
 
 /// Whether a majority of all voters agrees on another hash than `mine`.
 fn outvoted(index: u64, mine: u64, answers: &[(NodeId, Known)], voters: usize) -> bool {
-    let theirs: Vec<(NodeId, u64)> =
-        answers.iter().filter_map(|(id, known)| known.get(&index).map(|hash| (*id, *hash))).collect();
+    let theirs: Vec<(NodeId, u64)> = answers
+        .iter()
+        .filter_map(|(id, known)| known.get(&index).map(|hash| (*id, *hash)))
+        .collect();
     if theirs.iter().all(|(_, hash)| *hash == mine) {
         if !theirs.is_empty() {
-            events::HashesAgree { index, replicas: theirs.len() + 1 }.emit();
+            events::HashesAgree {
+                index,
+                replicas: theirs.len() + 1,
+            }
+            .emit();
         }
         return false;
     }
-    events::HashesDiffer { index, mine, theirs: &theirs }.emit();
+    events::HashesDiffer {
+        index,
+        mine,
+        theirs: &theirs,
+    }
+    .emit();
     let mut votes: BTreeMap<u64, usize> = BTreeMap::new();
     for (_, hash) in theirs.iter().filter(|(_, hash)| *hash != mine) {
         *votes.entry(*hash).or_default() += 1;
@@ -83,7 +113,9 @@ impl PeerService for Teller {
             .take(limits::HASH_SAMPLES * 2)
             .filter_map(|index| Some((index, self.hashes.at(index)?)))
             .collect();
-        postcard::to_stdvec(&known).map(Bytes::from).map_err(|error| error.to_string())
+        postcard::to_stdvec(&known)
+            .map(Bytes::from)
+            .map_err(|error| error.to_string())
     }
 }
 
@@ -98,10 +130,22 @@ mod tests {
     #[test]
     fn only_a_majority_proves_this_replica_wrong() {
         assert!(outvoted(7, 1, &[said(2, 9), said(3, 9)], 3));
-        assert!(!outvoted(7, 1, &[said(2, 9), said(3, 1)], 3), "the other one is wrong");
-        assert!(!outvoted(7, 1, &[said(2, 9)], 3), "one against one proves nothing");
-        assert!(!outvoted(7, 1, &[said(2, 8), said(3, 9)], 3), "nobody agrees with anybody");
+        assert!(
+            !outvoted(7, 1, &[said(2, 9), said(3, 1)], 3),
+            "the other one is wrong"
+        );
+        assert!(
+            !outvoted(7, 1, &[said(2, 9)], 3),
+            "one against one proves nothing"
+        );
+        assert!(
+            !outvoted(7, 1, &[said(2, 8), said(3, 9)], 3),
+            "nobody agrees with anybody"
+        );
         assert!(!outvoted(7, 1, &[said(2, 1), said(3, 1)], 3));
-        assert!(!outvoted(6, 1, &[said(2, 9), said(3, 9)], 3), "not about this index");
+        assert!(
+            !outvoted(6, 1, &[said(2, 9), said(3, 9)], 3),
+            "not about this index"
+        );
     }
 }

@@ -37,12 +37,18 @@ pub struct Closing {
 pub fn bind(host: &str, port: u16) -> Result<TcpListener, Failure> {
     let failed = |source: io::Error| {
         let hint = match source.kind() {
-            io::ErrorKind::AddrInUse => "another program listens there, perhaps another dstack server: \
-                 stop it, or choose another port with --port",
-            io::ErrorKind::PermissionDenied => "ports below 1024 need privileges: choose another with --port",
+            io::ErrorKind::AddrInUse => {
+                "another program listens there, perhaps another dstack server: \
+                 stop it, or choose another port with --port"
+            }
+            io::ErrorKind::PermissionDenied => {
+                "ports below 1024 need privileges: choose another with --port"
+            }
             _ => "choose an address of this machine with --host, for example --host 0.0.0.0",
         };
-        Failure::new(Kind::Address, format!("cannot listen on {host}:{port}")).source(source).hint(hint)
+        Failure::new(Kind::Address, format!("cannot listen on {host}:{port}"))
+            .source(source)
+            .hint(hint)
     };
     let addr = resolve(host, port).map_err(failed)?;
     listen(addr).map_err(failed)
@@ -50,11 +56,18 @@ pub fn bind(host: &str, port: u16) -> Result<TcpListener, Failure> {
 
 fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    (host, port).to_socket_addrs()?.next().ok_or_else(|| io::Error::other("the host name has no address"))
+    (host, port)
+        .to_socket_addrs()?
+        .next()
+        .ok_or_else(|| io::Error::other("the host name has no address"))
 }
 
 fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let socket = if addr.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
     // A replica that starts again must not wait for old connections to time out.
     socket.set_reuseaddr(true)?;
     socket.bind(addr)?;
@@ -91,7 +104,10 @@ pub async fn serve(listener: TcpListener, router: Router, closing: Closing) {
         }
     }
     drop(listener);
-    if tokio::time::timeout(limits::DRAIN, open.shutdown()).await.is_err() {
+    if tokio::time::timeout(limits::DRAIN, open.shutdown())
+        .await
+        .is_err()
+    {
         tracing::warn!("some requests did not finish in time and were cut off");
     }
 }
@@ -106,7 +122,9 @@ fn spawn_connection(
     // Answers are small and waited for.
     let _ = stream.set_nodelay(true);
     let leaving = closing.leaving.clone();
-    let service = router.clone().map_request(|request: Request<Incoming>| request.map(Body::new));
+    let service = router
+        .clone()
+        .map_request(|request: Request<Incoming>| request.map(Body::new));
     let service = service.map_response(move |response| mark(response, &leaving));
     let service = TowerToHyperService::new(service);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
@@ -121,7 +139,9 @@ fn spawn_connection(
 /// Asks the client to open a new connection for its next request.
 fn mark(mut response: Response<Body>, leaving: &CancellationToken) -> Response<Body> {
     if leaving.is_cancelled() {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }

@@ -33,7 +33,13 @@ pub struct ControlPlane {
 
 impl ControlPlane {
     pub fn new(board: Board, hashes: Hashes) -> ControlPlane {
-        ControlPlane { state: State::default(), hash: 0, applied: 0, board, hashes }
+        ControlPlane {
+            state: State::default(),
+            hash: 0,
+            applied: 0,
+            board,
+            hashes,
+        }
     }
 
     fn apply_one(&mut self, committed: &Committed) -> Result<Applied, MachineError> {
@@ -54,7 +60,10 @@ impl ControlPlane {
         self.hash = roll(self.hash, index, &applied.changes);
         self.applied = index;
         self.hashes.push(index, self.hash);
-        Ok(Applied { reply, writes: applied.changes.into_iter().map(write).collect() })
+        Ok(Applied {
+            reply,
+            writes: applied.changes.into_iter().map(write).collect(),
+        })
     }
 }
 
@@ -64,22 +73,38 @@ impl Machine for ControlPlane {
         self.hash = load_hash(rows)?;
         self.applied = applied;
         self.hashes.clear();
-        self.board.publish(View { state: self.state.clone(), revision: applied });
+        self.board.publish(View {
+            state: self.state.clone(),
+            revision: applied,
+        });
         Ok(())
     }
 
-    fn apply(&mut self, batch: &[Committed], _rows: &dyn Rows) -> Result<Vec<Applied>, MachineError> {
-        let mut answers =
-            batch.iter().map(|committed| self.apply_one(committed)).collect::<Result<Vec<_>, _>>()?;
+    fn apply(
+        &mut self,
+        batch: &[Committed],
+        _rows: &dyn Rows,
+    ) -> Result<Vec<Applied>, MachineError> {
+        let mut answers = batch
+            .iter()
+            .map(|committed| self.apply_one(committed))
+            .collect::<Result<Vec<_>, _>>()?;
         if let Some(last) = answers.last_mut() {
             let value = Some(Bytes::copy_from_slice(&self.hash.to_le_bytes()));
-            last.writes.push(Write { table: Table::Meta, key: Bytes::from_static(HASH_ROW), value });
+            last.writes.push(Write {
+                table: Table::Meta,
+                key: Bytes::from_static(HASH_ROW),
+                value,
+            });
         }
         Ok(answers)
     }
 
     fn published(&mut self, index: u64) {
-        self.board.publish(View { state: self.state.clone(), revision: index });
+        self.board.publish(View {
+            state: self.state.clone(),
+            revision: index,
+        });
     }
 
     fn state_hash(&self) -> u64 {
@@ -99,12 +124,18 @@ pub fn table(drawer: Drawer) -> Table {
 }
 
 fn write(change: RowChange) -> Write {
-    Write { table: table(change.table), key: change.key.into(), value: change.value.map(Bytes::from) }
+    Write {
+        table: table(change.table),
+        key: change.key.into(),
+        value: change.value.map(Bytes::from),
+    }
 }
 
 /// A chain over everything that was ever changed: two replicas that once differed never agree again.
 fn roll(before: u64, index: u64, changes: &[RowChange]) -> u64 {
-    let mut digest = Sha256::new().chain_update(before.to_le_bytes()).chain_update(index.to_le_bytes());
+    let mut digest = Sha256::new()
+        .chain_update(before.to_le_bytes())
+        .chain_update(index.to_le_bytes());
     for change in changes {
         digest.update([table(change.table).code(), u8::from(change.value.is_some())]);
         digest.update((change.key.len() as u64).to_le_bytes());
@@ -114,19 +145,25 @@ fn roll(before: u64, index: u64, changes: &[RowChange]) -> u64 {
         digest.update(value);
     }
     let digest = digest.finalize();
-    digest[..8].iter().fold(0, |hash, byte| hash << 8 | u64::from(*byte))
+    digest[..8]
+        .iter()
+        .fold(0, |hash, byte| hash << 8 | u64::from(*byte))
 }
 
 fn load_hash(rows: &dyn Rows) -> Result<u64, MachineError> {
-    let row = rows.get(Table::Meta, HASH_ROW).map_err(|source| MachineError {
-        reason: "the state hash cannot be read".into(),
-        source: Some(Box::new(source)),
-    })?;
+    let row = rows
+        .get(Table::Meta, HASH_ROW)
+        .map_err(|source| MachineError {
+            reason: "the state hash cannot be read".into(),
+            source: Some(Box::new(source)),
+        })?;
     match row {
         None => Ok(0),
         Some(bytes) => <[u8; 8]>::try_from(&bytes[..])
             .map(u64::from_le_bytes)
-            .map_err(|_| MachineError::new("the state hash is damaged; restore this replica from the others")),
+            .map_err(|_| {
+                MachineError::new("the state hash is damaged; restore this replica from the others")
+            }),
     }
 }
 
@@ -137,10 +174,11 @@ fn load_state(rows: &dyn Rows) -> Result<State, MachineError> {
             live.push((drawer, key.to_vec(), value.to_vec()));
             ControlFlow::Continue(())
         };
-        rows.scan(Scan::all(table(drawer)), &mut take).map_err(|source| MachineError {
-            reason: "the rows of the state cannot be read".into(),
-            source: Some(Box::new(source)),
-        })?;
+        rows.scan(Scan::all(table(drawer)), &mut take)
+            .map_err(|source| MachineError {
+                reason: "the rows of the state cannot be read".into(),
+                source: Some(Box::new(source)),
+            })?;
     }
     State::load(live).map_err(|source| MachineError {
         reason: "the state on disk cannot be understood".into(),
@@ -184,13 +222,19 @@ impl Hashes {
     /// The hash after the entry at `index`, if it is remembered.
     pub fn at(&self, index: u64) -> Option<u64> {
         let ring = self.ring.lock();
-        ring.binary_search_by_key(&index, |(index, _)| *index).ok().map(|found| ring[found].1)
+        ring.binary_search_by_key(&index, |(index, _)| *index)
+            .ok()
+            .map(|found| ring[found].1)
     }
 
     /// Up to `count` remembered indexes, the newest and others spread over the ring.
     pub fn sample(&self, count: usize) -> Vec<u64> {
         let ring = self.ring.lock();
         let step = ring.len().div_ceil(count.max(1)).max(1);
-        ring.iter().rev().step_by(step).map(|(index, _)| *index).collect()
+        ring.iter()
+            .rev()
+            .step_by(step)
+            .map(|(index, _)| *index)
+            .collect()
     }
 }

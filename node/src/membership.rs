@@ -22,9 +22,16 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Change {
     /// A replica that receives the log but has no vote yet. It is started with `--join`.
-    Add { name: String, addr: String },
-    Promote { id: NodeId },
-    Remove { id: NodeId },
+    Add {
+        name: String,
+        addr: String,
+    },
+    Promote {
+        id: NodeId,
+    },
+    Remove {
+        id: NodeId,
+    },
 }
 
 /// Why members were not changed.
@@ -55,20 +62,29 @@ pub struct Membership {
 impl Membership {
     pub fn open(raft: Handle) -> Membership {
         let membership = Membership { raft };
-        membership.raft.peers().register(SERVICE, Arc::new(membership.clone()));
+        membership
+            .raft
+            .peers()
+            .register(SERVICE, Arc::new(membership.clone()));
         membership
     }
 
     /// Gets the leader to make a change; waits for a leader. Answers the id of the member.
     pub async fn change(&self, change: Change) -> Result<NodeId, ChangeError> {
-        let body = postcard::to_stdvec(&change).map_err(|error| ChangeError::Refused(error.to_string()))?;
+        let body = postcard::to_stdvec(&change)
+            .map_err(|error| ChangeError::Refused(error.to_string()))?;
         let body = Bytes::from(body);
         let deadline = Instant::now() + limits::PARK;
         let mut leadership = self.raft.leadership();
         loop {
             let leader = leadership.borrow_and_update().leader;
             if let Some(leader) = leader {
-                match self.raft.peers().call(leader, SERVICE, body.clone(), PATIENCE).await {
+                match self
+                    .raft
+                    .peers()
+                    .call(leader, SERVICE, body.clone(), PATIENCE)
+                    .await
+                {
                     Ok(answer) => match postcard::from_bytes(&answer) {
                         Ok(Answer::Done(id)) => return Ok(id),
                         Ok(Answer::Refused(why)) => return Err(ChangeError::Refused(why)),
@@ -76,7 +92,9 @@ impl Membership {
                         Ok(Answer::Unclear) | Err(_) => return Err(ChangeError::Unclear),
                     },
                     Err(CallError::Refused(why)) => return Err(ChangeError::Refused(why)),
-                    Err(CallError::Unreachable(_) | CallError::TimedOut) => return Err(ChangeError::Unclear),
+                    Err(CallError::Unreachable(_) | CallError::TimedOut) => {
+                        return Err(ChangeError::Unclear);
+                    }
                 }
             }
             if Instant::now() >= deadline {
@@ -106,6 +124,8 @@ impl PeerService for Membership {
     async fn call(&self, from: NodeId, body: Bytes) -> Result<Bytes, String> {
         let change: Change = postcard::from_bytes(&body).map_err(|error| error.to_string())?;
         tracing::info!(from, ?change, "members are to be changed");
-        postcard::to_stdvec(&self.make(change).await).map(Bytes::from).map_err(|error| error.to_string())
+        postcard::to_stdvec(&self.make(change).await)
+            .map(Bytes::from)
+            .map_err(|error| error.to_string())
     }
 }

@@ -103,7 +103,9 @@ impl Reconciler {
                 drained: self.hands.drained(),
                 leader_since: since,
             };
-            let Some(decision) = think(view, facts).await else { return };
+            let Some(decision) = think(view, facts).await else {
+                return;
+            };
             let next = decision.next;
             match self.carry_out(term, decision, refused > 0).await {
                 Pass::Deposed => return,
@@ -136,8 +138,11 @@ impl Reconciler {
         // An action that stands behind a refused proposal may rest on it. Should the refusal repeat, the
         // action is handed on all the same: its own record and generation fence it.
         let reach = if act_anyway { usize::MAX } else { confirmed };
-        let due: Vec<Action> =
-            actions.into_iter().filter(|(after, _)| *after <= reach).map(|(_, action)| action).collect();
+        let due: Vec<Action> = actions
+            .into_iter()
+            .filter(|(after, _)| *after <= reach)
+            .map(|(_, action)| action)
+            .collect();
         for action in due {
             self.hands.run_action(action, term);
         }
@@ -146,7 +151,11 @@ impl Reconciler {
         }
         // Pushed only when nothing is left to propose: the sets describe the state after all proposals.
         self.hands.set_desired(term, decision.desired);
-        if proposed > 0 { Pass::Again } else { Pass::Rest }
+        if proposed > 0 {
+            Pass::Again
+        } else {
+            Pass::Rest
+        }
     }
 
     /// Proposes in order, several at a time. Answers how many were applied before the first refusal.
@@ -166,7 +175,9 @@ impl Reconciler {
                     continue;
                 }
             };
-            let Some(answer) = answer else { return Ok(confirmed) };
+            let Some(answer) = answer else {
+                return Ok(confirmed);
+            };
             let command = names.get(at).copied().unwrap_or_default();
             at += 1;
             match answer {
@@ -175,7 +186,12 @@ impl Reconciler {
                 Err(DoorError::Deposed { .. } | DoorError::Stopped) => return Err(()),
                 Err(error) => {
                     whole = false;
-                    events::StepRefused { command, term, why: &error }.emit();
+                    events::StepRefused {
+                        command,
+                        term,
+                        why: &error,
+                    }
+                    .emit();
                 }
             }
         }
@@ -197,16 +213,25 @@ impl Reconciler {
 /// Deciding may take milliseconds of pure computing; the runtime's own threads must not wait for it.
 async fn think(view: Arc<View>, facts: Facts) -> Option<Decision> {
     let thought = tokio::task::spawn_blocking(move || decide(&view.state, &facts, env::now()));
-    thought.await.map_err(|error| events::LoopBroken { why: &error }.emit()).ok()
+    thought
+        .await
+        .map_err(|error| events::LoopBroken { why: &error }.emit())
+        .ok()
 }
 
 /// The term of the next established leadership of this replica; none when the core is gone.
 async fn begun(leadership: &mut watch::Receiver<Leadership>) -> Option<u64> {
-    leadership.wait_for(leads).await.ok().map(|leadership| leadership.term)
+    leadership
+        .wait_for(leads)
+        .await
+        .ok()
+        .map(|leadership| leadership.term)
 }
 
 async fn ended(mut leadership: watch::Receiver<Leadership>, term: u64) {
-    let _ = leadership.wait_for(|now| !leads(now) || now.term != term).await;
+    let _ = leadership
+        .wait_for(|now| !leads(now) || now.term != term)
+        .await;
 }
 
 /// The loop may hear that its term is over before the watch says so; begun again in the old term it would spin.
@@ -216,7 +241,10 @@ async fn settle(leadership: watch::Receiver<Leadership>, term: u64) {
 
 /// Whether a later term, or another leader, has taken the place of this one.
 fn over(leadership: &Leadership, term: u64) -> bool {
-    leadership.term != term || leadership.leader.is_some_and(|leader| leader != leadership.me)
+    leadership.term != term
+        || leadership
+            .leader
+            .is_some_and(|leader| leader != leadership.me)
 }
 
 fn leads(leadership: &Leadership) -> bool {

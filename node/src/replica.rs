@@ -82,11 +82,16 @@ impl Replica {
             agent_binary: settings.agent_binary.clone(),
         })
         .map_err(|error| {
-            Failure::new(Kind::Data, "the folders for logs and archives cannot be used").source(error)
+            Failure::new(
+                Kind::Data,
+                "the folders for logs and archives cannot be used",
+            )
+            .source(error)
         })?;
         let pulse = Pulse::default();
-        watchdog::watch(pulse.clone(), raft.clone())
-            .map_err(|error| Failure::new(Kind::Fatal, "the watchdog could not be started").source(error))?;
+        watchdog::watch(pulse.clone(), raft.clone()).map_err(|error| {
+            Failure::new(Kind::Fatal, "the watchdog could not be started").source(error)
+        })?;
         let stop = CancellationToken::new();
         let reconciler = Reconciler {
             raft: raft.clone(),
@@ -108,9 +113,19 @@ impl Replica {
         let closing = Closing::default();
         Ok(Replica {
             addr,
-            serving: tokio::spawn(listen::serve(listener, http::router(context), closing.clone())),
+            serving: tokio::spawn(listen::serve(
+                listener,
+                http::router(context),
+                closing.clone(),
+            )),
             reconciling: tokio::spawn(reconciler.run(stop.clone())),
-            founding: tokio::spawn(found(raft.clone(), door, views.clone(), sealer.clone(), settings.token)),
+            founding: tokio::spawn(found(
+                raft.clone(),
+                door,
+                views.clone(),
+                sealer.clone(),
+                settings.token,
+            )),
             diverged: tokio::spawn(hash_watch::watch(raft.clone(), hashes)),
             raft,
             views,
@@ -125,7 +140,11 @@ impl Replica {
 
     /// Runs until `asked` resolves or the replica cannot go on. `founded` is called with the admin's token
     /// if this replica founded the cluster.
-    pub async fn run(&mut self, asked: impl Future<Output = ()>, mut founded: impl FnMut(&str)) -> End {
+    pub async fn run(
+        &mut self,
+        asked: impl Future<Output = ()>,
+        mut founded: impl FnMut(&str),
+    ) -> End {
         let fatal = self.raft.fatal();
         tokio::pin!(fatal, asked);
         let mut founding = true;
@@ -194,14 +213,18 @@ impl Replica {
 }
 
 fn local_addr(listener: &TcpListener) -> Result<SocketAddr, Failure> {
-    listener
-        .local_addr()
-        .map_err(|error| Failure::new(Kind::Address, "the API's address is not known").source(error))
+    listener.local_addr().map_err(|error| {
+        Failure::new(Kind::Address, "the API's address is not known").source(error)
+    })
 }
 
 fn options(settings: &Settings, identity: dstack_raft::tls::Identity) -> Options {
-    let mut options =
-        Options::new(settings.dir.join("data"), &settings.node_name, settings.peer_listen, identity);
+    let mut options = Options::new(
+        settings.dir.join("data"),
+        &settings.node_name,
+        settings.peer_listen,
+        identity,
+    );
     if let Some(advertise) = &settings.peer_advertise {
         options.advertise = advertise.clone();
     }
@@ -214,17 +237,24 @@ fn options(settings: &Settings, identity: dstack_raft::tls::Identity) -> Options
 fn start_failure(settings: &Settings, error: StartError) -> Failure {
     let dir = settings.dir.display();
     let failure = match &error {
-        StartError::Options(_) | StartError::Formation(_) => {
-            Failure::new(Kind::Usage, "this replica cannot take its place in the cluster")
+        StartError::Options(_) | StartError::Formation(_) => Failure::new(
+            Kind::Usage,
+            "this replica cannot take its place in the cluster",
+        ),
+        StartError::Listen { .. } => {
+            Failure::new(Kind::Address, "the other replicas could not reach this one")
+                .hint("choose another address with --peer-listen, or stop the program that uses it")
         }
-        StartError::Listen { .. } => Failure::new(Kind::Address, "the other replicas could not reach this one")
-            .hint("choose another address with --peer-listen, or stop the program that uses it"),
-        StartError::Tls(_) => Failure::new(Kind::Credentials, "this replica cannot prove who it is")
-            .hint("make new certificates with `dstack-server init-ca`"),
+        StartError::Tls(_) => {
+            Failure::new(Kind::Credentials, "this replica cannot prove who it is")
+                .hint("make new certificates with `dstack-server init-ca`")
+        }
         StartError::Storage(_) | StartError::State(_) | StartError::File { .. } => {
             Failure::new(Kind::Data, format!("the data in {dir} cannot be used"))
         }
-        StartError::Stopped(_) => Failure::new(Kind::Fatal, "this replica stopped while it started"),
+        StartError::Stopped(_) => {
+            Failure::new(Kind::Fatal, "this replica stopped while it started")
+        }
     };
     failure.source(error)
 }
@@ -238,5 +268,7 @@ async fn found(
 ) -> Result<Option<Zeroizing<String>>, Failure> {
     first_start::found(&raft, &door, &views, &sealer, token)
         .await
-        .map_err(|error| Failure::new(Kind::Fatal, "the cluster could not be founded").source(error))
+        .map_err(|error| {
+            Failure::new(Kind::Fatal, "the cluster could not be founded").source(error)
+        })
 }

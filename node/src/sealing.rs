@@ -27,17 +27,24 @@ const NONCE_BYTES: usize = 12;
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
     #[error("cannot read the cluster key {path}")]
-    Read { path: PathBuf, source: std::io::Error },
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error(
         "the cluster key {path} is damaged at line {line}: expected `aes:<name>:<base64 of 32 bytes>`; \
          copy the file from another replica of this cluster"
     )]
     Malformed { path: PathBuf, line: usize },
-    #[error("the cluster key {path} holds no key; copy the file from another replica of this cluster")]
+    #[error(
+        "the cluster key {path} holds no key; copy the file from another replica of this cluster"
+    )]
     Empty { path: PathBuf },
     #[error("not in a sealed form")]
     Form,
-    #[error("sealed with the key `{name}`, which is not in this replica's cluster key; copy it from another replica")]
+    #[error(
+        "sealed with the key `{name}`, which is not in this replica's cluster key; copy it from another replica"
+    )]
     UnknownKey { name: String },
     #[error("does not open with the key `{name}`: the key or the sealed text was changed")]
     Tampered { name: String },
@@ -58,7 +65,9 @@ pub struct Sealer {
 
 impl fmt::Debug for Sealer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.keys.iter().map(|key| &key.name)).finish()
+        f.debug_list()
+            .entries(self.keys.iter().map(|key| &key.name))
+            .finish()
     }
 }
 
@@ -68,13 +77,19 @@ pub fn generate_key() -> Result<Zeroizing<String>, SealError> {
     // The name is a fingerprint, so that two keys never share one.
     let name = hex::encode(&Sha256::digest(key.as_slice())[..4]);
     let encoded = Zeroizing::new(STANDARD.encode(key.as_slice()));
-    Ok(Zeroizing::new(format!("aes:k{name}:{}\n", encoded.as_str())))
+    Ok(Zeroizing::new(format!(
+        "aes:k{name}:{}\n",
+        encoded.as_str()
+    )))
 }
 
 impl Sealer {
     /// Reads the key ring from its file.
     pub fn load(path: &Path) -> Result<Sealer, SealError> {
-        let read = |source| SealError::Read { path: path.to_owned(), source };
+        let read = |source| SealError::Read {
+            path: path.to_owned(),
+            source,
+        };
         let text = Zeroizing::new(std::fs::read_to_string(path).map_err(read)?);
         Self::parse(&text, path)
     }
@@ -86,14 +101,20 @@ impl Sealer {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            let key = parse_key(line)
-                .ok_or_else(|| SealError::Malformed { path: path.to_owned(), line: number + 1 })?;
+            let key = parse_key(line).ok_or_else(|| SealError::Malformed {
+                path: path.to_owned(),
+                line: number + 1,
+            })?;
             keys.push(key);
         }
         if keys.is_empty() {
-            return Err(SealError::Empty { path: path.to_owned() });
+            return Err(SealError::Empty {
+                path: path.to_owned(),
+            });
         }
-        Ok(Sealer { keys: Arc::new(keys) })
+        Ok(Sealer {
+            keys: Arc::new(keys),
+        })
     }
 
     /// Seals with the first key of the ring.
@@ -103,10 +124,16 @@ impl Sealer {
         let sealed = key
             .cipher
             .encrypt(&Nonce::from(nonce), plain.as_bytes())
-            .map_err(|_| SealError::Tampered { name: key.name.clone() })?;
+            .map_err(|_| SealError::Tampered {
+                name: key.name.clone(),
+            })?;
         let mut payload = nonce.to_vec();
         payload.extend_from_slice(&sealed);
-        Ok(Sealed(format!("enc:aes:{}:{}", key.name, STANDARD.encode(payload))))
+        Ok(Sealed(format!(
+            "enc:aes:{}:{}",
+            key.name,
+            STANDARD.encode(payload)
+        )))
     }
 
     /// Opens what any key of the ring has sealed.
@@ -121,11 +148,20 @@ impl Sealer {
             .keys
             .iter()
             .find(|key| key.name == name)
-            .ok_or_else(|| SealError::UnknownKey { name: name.to_owned() })?;
+            .ok_or_else(|| SealError::UnknownKey {
+                name: name.to_owned(),
+            })?;
         let payload = STANDARD.decode(payload).map_err(|_| SealError::Form)?;
-        let (nonce, text) = payload.split_first_chunk::<NONCE_BYTES>().ok_or(SealError::Form)?;
-        let tampered = || SealError::Tampered { name: name.to_owned() };
-        let plain = key.cipher.decrypt(&Nonce::from(*nonce), text).map_err(|_| tampered())?;
+        let (nonce, text) = payload
+            .split_first_chunk::<NONCE_BYTES>()
+            .ok_or(SealError::Form)?;
+        let tampered = || SealError::Tampered {
+            name: name.to_owned(),
+        };
+        let plain = key
+            .cipher
+            .decrypt(&Nonce::from(*nonce), text)
+            .map_err(|_| tampered())?;
         String::from_utf8(plain).map_err(|_| tampered())
     }
 }
@@ -138,7 +174,10 @@ fn parse_key(line: &str) -> Option<NamedKey> {
     let named = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric());
     let secret = Zeroizing::new(STANDARD.decode(secret).ok()?);
     let cipher = Aes256Gcm::new_from_slice(&secret).ok()?;
-    named.then(|| NamedKey { name: name.to_owned(), cipher })
+    named.then(|| NamedKey {
+        name: name.to_owned(),
+        cipher,
+    })
 }
 
 #[cfg(test)]
@@ -164,7 +203,11 @@ mod tests {
     fn a_rotated_key_still_opens_what_it_sealed() {
         let old = generate_key().unwrap();
         let sealed = sealer(&old).seal("kept").unwrap();
-        let rotated = sealer(&format!("{}{}", generate_key().unwrap().as_str(), old.as_str()));
+        let rotated = sealer(&format!(
+            "{}{}",
+            generate_key().unwrap().as_str(),
+            old.as_str()
+        ));
         assert_eq!(rotated.open(&sealed).unwrap(), "kept");
         assert_ne!(rotated.seal("kept").unwrap().0[..20], sealed.0[..20]);
     }
@@ -177,15 +220,27 @@ mod tests {
         let last = text.len() - 5;
         text[last] = if text[last] == b'A' { b'B' } else { b'A' };
         let changed = Sealed(String::from_utf8(text).unwrap());
-        assert!(matches!(ours.open(&changed), Err(SealError::Tampered { .. } | SealError::Form)));
+        assert!(matches!(
+            ours.open(&changed),
+            Err(SealError::Tampered { .. } | SealError::Form)
+        ));
         let theirs = sealer(&generate_key().unwrap());
-        assert!(matches!(theirs.open(&sealed), Err(SealError::UnknownKey { .. })));
-        assert!(matches!(ours.open(&Sealed("plain".into())), Err(SealError::Form)));
+        assert!(matches!(
+            theirs.open(&sealed),
+            Err(SealError::UnknownKey { .. })
+        ));
+        assert!(matches!(
+            ours.open(&Sealed("plain".into())),
+            Err(SealError::Form)
+        ));
     }
 
     #[test]
     fn a_damaged_key_file_names_its_line() {
         let error = Sealer::parse("# ours\naes:k1:short\n", Path::new("x.key")).unwrap_err();
-        assert!(matches!(error, SealError::Malformed { line: 2, .. }), "{error}");
+        assert!(
+            matches!(error, SealError::Malformed { line: 2, .. }),
+            "{error}"
+        );
     }
 }

@@ -46,7 +46,9 @@ fn serve(args: Serve) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::new(Kind::Fatal, "the runtime could not be started").source(error))?;
+        .map_err(|error| {
+            Failure::new(Kind::Fatal, "the runtime could not be started").source(error)
+        })?;
     let outcome = runtime.block_on(run(settings));
     // What still runs in blocking threads is of no interest to anybody any more.
     runtime.shutdown_background();
@@ -64,7 +66,11 @@ async fn run(settings: Settings) -> Result<(), Failure> {
     if alone && let Some(token) = replica.admin_token() {
         tell_token(&token);
     }
-    say(&format!("The dstack server {} is running at http://{}", env!("CARGO_PKG_VERSION"), replica.addr));
+    say(&format!(
+        "The dstack server {} is running at http://{}",
+        env!("CARGO_PKG_VERSION"),
+        replica.addr
+    ));
     match replica.run(asked, tell_token).await {
         End::Asked => {
             replica.end().await;

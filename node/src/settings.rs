@@ -75,14 +75,23 @@ impl Settings {
         let initial = members("--initial-cluster", args.initial_cluster.as_deref())?;
         let join = members("--join", args.join.as_deref())?;
         let node_name = node_name(args.node_name, &initial, !join.is_empty())?;
-        let own = initial.iter().find(|(name, _)| *name == node_name).map(|(_, addr)| addr.clone());
+        let own = initial
+            .iter()
+            .find(|(name, _)| *name == node_name)
+            .map(|(_, addr)| addr.clone());
         let peer_advertise = args.peer_advertise.or_else(|| own.clone());
         if !join.is_empty() && args.peer_listen.is_none() {
-            return Err(Failure::new(Kind::Usage, "--join is given, but not where the others reach this replica")
-                .hint("say so with --peer-listen IP:PORT"));
+            return Err(Failure::new(
+                Kind::Usage,
+                "--join is given, but not where the others reach this replica",
+            )
+            .hint("say so with --peer-listen IP:PORT"));
         }
         let peer_listen = peer_listen(args.peer_listen, own.as_deref())?;
-        if !(initial.is_empty() && join.is_empty()) && args.tls_dir.is_none() && !dir.join("tls").is_dir() {
+        if !(initial.is_empty() && join.is_empty())
+            && args.tls_dir.is_none()
+            && !dir.join("tls").is_dir()
+        {
             return Err(Failure::new(
                 Kind::Usage,
                 "replicas of a cluster prove to each other who they are, but --tls-dir is missing",
@@ -92,14 +101,20 @@ impl Settings {
         Ok(Settings {
             host: args.host,
             port: args.port,
-            token: args.token.filter(|token| !token.is_empty()).map(|token| Token(Zeroizing::new(token))),
+            token: args
+                .token
+                .filter(|token| !token.is_empty())
+                .map(|token| Token(Zeroizing::new(token))),
             yes: args.yes,
             log: log_settings(&args.log_level, &args.log_format)?,
             node_name,
             peer_listen,
             peer_advertise,
             tls_dir: args.tls_dir,
-            dial: members("DSTACK_SERVER_PEER_DIAL", variable("DSTACK_SERVER_PEER_DIAL").as_deref())?,
+            dial: members(
+                "DSTACK_SERVER_PEER_DIAL",
+                variable("DSTACK_SERVER_PEER_DIAL").as_deref(),
+            )?,
             initial,
             join,
             dir,
@@ -116,18 +131,26 @@ fn server_dir(
     if let Some(dir) = flag {
         return Ok(dir);
     }
-    let home = variable("HOME").filter(|home| !home.is_empty()).ok_or_else(|| {
-        Failure::new(Kind::Usage, "there is no home folder to keep the server's files in")
+    let home = variable("HOME")
+        .filter(|home| !home.is_empty())
+        .ok_or_else(|| {
+            Failure::new(
+                Kind::Usage,
+                "there is no home folder to keep the server's files in",
+            )
             .hint("name a folder with --server-dir or DSTACK_SERVER_DIR")
-    })?;
+        })?;
     Ok(PathBuf::from(home).join(".dstack").join("server"))
 }
 
 fn members(flag: &str, list: Option<&str>) -> Result<Vec<(String, String)>, Failure> {
-    let Some(list) = list else { return Ok(Vec::new()) };
+    let Some(list) = list else {
+        return Ok(Vec::new());
+    };
     let bad = |what: String| {
-        Failure::new(Kind::Usage, format!("{flag}: {what}"))
-            .hint("the form is a=10.0.0.1:3001,b=10.0.0.2:3001,c=10.0.0.3:3001, the same on all replicas")
+        Failure::new(Kind::Usage, format!("{flag}: {what}")).hint(
+            "the form is a=10.0.0.1:3001,b=10.0.0.2:3001,c=10.0.0.3:3001, the same on all replicas",
+        )
     };
     let members = parse_members(list).map_err(|error| bad(error.to_string()))?;
     let (mut names, mut addrs) = (BTreeSet::new(), BTreeSet::new());
@@ -145,20 +168,30 @@ fn members(flag: &str, list: Option<&str>) -> Result<Vec<(String, String)>, Fail
     Ok(members)
 }
 
-fn node_name(flag: Option<String>, initial: &[(String, String)], joins: bool) -> Result<String, Failure> {
+fn node_name(
+    flag: Option<String>,
+    initial: &[(String, String)],
+    joins: bool,
+) -> Result<String, Failure> {
     let Some(name) = flag else {
         if initial.is_empty() && !joins {
             return Ok("replica-1".into());
         }
-        return Err(Failure::new(Kind::Usage, "a cluster is named, but not which replica of it this is")
-            .hint("say so with --node-name"));
+        return Err(Failure::new(
+            Kind::Usage,
+            "a cluster is named, but not which replica of it this is",
+        )
+        .hint("say so with --node-name"));
     };
     check_name(&name).map_err(|why| Failure::new(Kind::Usage, format!("--node-name: {why}")))?;
     if !initial.is_empty() && !initial.iter().any(|(member, _)| *member == name) {
         let names: Vec<_> = initial.iter().map(|(name, _)| name.as_str()).collect();
         return Err(Failure::new(
             Kind::Usage,
-            format!("--node-name {name} is not in --initial-cluster, which names {}", names.join(", ")),
+            format!(
+                "--node-name {name} is not in --initial-cluster, which names {}",
+                names.join(", ")
+            ),
         ));
     }
     Ok(name)
@@ -170,8 +203,11 @@ fn peer_listen(flag: Option<SocketAddr>, own: Option<&str>) -> Result<SocketAddr
         // A single voter has nobody to listen to; a free loopback port lets it grow on this machine.
         (None, None) => Ok(SocketAddr::from(([127, 0, 0, 1], 0))),
         (None, Some(own)) => own.parse().map_err(|_| {
-            Failure::new(Kind::Usage, format!("cannot tell on which address to listen for {own}"))
-                .hint("give it with --peer-listen IP:PORT, for example --peer-listen 0.0.0.0:3001")
+            Failure::new(
+                Kind::Usage,
+                format!("cannot tell on which address to listen for {own}"),
+            )
+            .hint("give it with --peer-listen IP:PORT, for example --peer-listen 0.0.0.0:3001")
         }),
     }
 }
@@ -181,7 +217,10 @@ fn log_settings(level: &str, format: &str) -> Result<LogSettings, Failure> {
         "standard" | "rich" => false,
         "json" => true,
         other => {
-            return Err(Failure::new(Kind::Usage, format!("--log-format {other} is neither standard nor json")));
+            return Err(Failure::new(
+                Kind::Usage,
+                format!("--log-format {other} is neither standard nor json"),
+            ));
         }
     };
     // Upstream's level names are Python's.
@@ -198,7 +237,11 @@ fn http_settings(variable: &impl Fn(&str) -> Option<String>) -> Result<HttpSetti
     Ok(HttpSettings {
         version: variable("DSTACK_VERSION").unwrap_or_else(|| "0.22.5".into()),
         code_upload_limit: number(variable, "DSTACK_SERVER_CODE_UPLOAD_LIMIT", 2 * 1024 * 1024)?,
-        log_quota_per_job_hour: number(variable, "DSTACK_SERVER_LOG_QUOTA_PER_JOB_HOUR", 50 * 1024 * 1024)?,
+        log_quota_per_job_hour: number(
+            variable,
+            "DSTACK_SERVER_LOG_QUOTA_PER_JOB_HOUR",
+            50 * 1024 * 1024,
+        )?,
         project_quota: number(variable, "DSTACK_USER_PROJECT_DEFAULT_QUOTA", 10)?,
     })
 }
@@ -226,7 +269,9 @@ mod tests {
 
     fn resolve(flags: &[&str]) -> Result<Settings, Failure> {
         let args = Args::parse_from(["dstack-server"].iter().chain(flags));
-        Settings::resolve(args.serve, |name| (name == "HOME").then(|| "/home/somebody".into()))
+        Settings::resolve(args.serve, |name| {
+            (name == "HOME").then(|| "/home/somebody".into())
+        })
     }
 
     #[test]
@@ -241,8 +286,15 @@ mod tests {
     #[test]
     fn a_member_listens_where_the_list_says() {
         let list = "a=127.0.0.1:7001,b=127.0.0.1:7002";
-        let settings =
-            resolve(&["--node-name", "b", "--initial-cluster", list, "--tls-dir", "/x"]).unwrap();
+        let settings = resolve(&[
+            "--node-name",
+            "b",
+            "--initial-cluster",
+            list,
+            "--tls-dir",
+            "/x",
+        ])
+        .unwrap();
         assert_eq!(settings.peer_listen, "127.0.0.1:7002".parse().unwrap());
         assert_eq!(settings.peer_advertise.as_deref(), Some("127.0.0.1:7002"));
     }
@@ -262,10 +314,15 @@ mod tests {
             assert_eq!(error.kind.code(), 2);
         }
         let stranger = resolve(&["--node-name", "z", "--initial-cluster", "a=h:1"]).unwrap_err();
-        assert!(stranger.message.contains("which names a"), "{}", stranger.message);
+        assert!(
+            stranger.message.contains("which names a"),
+            "{}",
+            stranger.message
+        );
         let nameless = resolve(&["--initial-cluster", "a=h:1"]).unwrap_err();
         assert!(nameless.report().contains("--node-name"));
-        let bare = resolve(&["--node-name", "a", "--initial-cluster", "a=127.0.0.1:1"]).unwrap_err();
+        let bare =
+            resolve(&["--node-name", "a", "--initial-cluster", "a=127.0.0.1:1"]).unwrap_err();
         assert!(bare.report().contains("init-ca"));
     }
 

@@ -42,9 +42,14 @@ mod tests {
     #[test]
     fn the_halves_belong_together_and_openssh_can_read_them() {
         let pair = generate("admin@dstack").unwrap();
-        assert!(pair.public.starts_with("ssh-ed25519 ") && pair.public.ends_with(" admin@dstack\n"));
+        assert!(
+            pair.public.starts_with("ssh-ed25519 ") && pair.public.ends_with(" admin@dstack\n")
+        );
         let read = PrivateKey::from_openssh(pair.private.as_str()).unwrap();
-        assert_eq!(format!("{}\n", read.public_key().to_openssh().unwrap()), pair.public);
+        assert_eq!(
+            format!("{}\n", read.public_key().to_openssh().unwrap()),
+            pair.public
+        );
         assert_ne!(generate("x").unwrap().public, generate("x").unwrap().public);
     }
 }

@@ -37,7 +37,10 @@ pub struct Board {
 
 impl Default for Board {
     fn default() -> Self {
-        Board { view: Arc::new(ArcSwap::from_pointee(View::default())), revision: watch::Sender::new(0) }
+        Board {
+            view: Arc::new(ArcSwap::from_pointee(View::default())),
+            revision: watch::Sender::new(0),
+        }
     }
 }
 
@@ -67,7 +70,11 @@ impl Views {
     pub fn start(board: Board, raft: Handle) -> Views {
         let (barriers, asked) = mpsc::unbounded_channel();
         tokio::spawn(serve_barriers(raft.clone(), asked));
-        Views { board, raft, barriers }
+        Views {
+            board,
+            raft,
+            barriers,
+        }
     }
 
     /// What this replica has applied so far; may lie behind the leader.
@@ -87,7 +94,11 @@ impl Views {
             }
             if let Ok(index) = barrier.await {
                 let view = self.at(index).await;
-                return if view.founded() { view } else { self.first().await };
+                return if view.founded() {
+                    view
+                } else {
+                    self.first().await
+                };
             }
         }
     }
@@ -140,7 +151,9 @@ async fn serve_barriers(raft: Handle, mut asked: mpsc::UnboundedReceiver<oneshot
         if waiting.is_empty() {
             continue;
         }
-        let Some(index) = barrier(&raft).await else { return };
+        let Some(index) = barrier(&raft).await else {
+            return;
+        };
         for answer in waiting.drain(..) {
             let _ = answer.send(index);
         }

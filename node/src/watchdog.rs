@@ -48,7 +48,9 @@ impl Pulse {
     }
 
     pub fn beat(&self) {
-        self.inner.last_ms.store(self.elapsed_ms(), Ordering::Release);
+        self.inner
+            .last_ms
+            .store(self.elapsed_ms(), Ordering::Release);
     }
 
     pub fn end(&self) {

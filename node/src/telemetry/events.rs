@@ -16,7 +16,14 @@ macro_rules! counters {
     };
 }
 
-counters!(LEADERSHIPS_TAKEN, LEADERSHIPS_LOST, STEPS_REFUSED, LOOP_STALLS, HASH_COMPARISONS, HASH_MISMATCHES);
+counters!(
+    LEADERSHIPS_TAKEN,
+    LEADERSHIPS_LOST,
+    STEPS_REFUSED,
+    LOOP_STALLS,
+    HASH_COMPARISONS,
+    HASH_MISMATCHES
+);
 
 fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
@@ -80,7 +87,10 @@ pub struct LoopStalled {
 impl LoopStalled {
     pub fn emit(self) {
         count(&LOOP_STALLS);
-        tracing::error!(silence_s = self.silence.as_secs(), "the leader's loop stands still; giving leadership away");
+        tracing::error!(
+            silence_s = self.silence.as_secs(),
+            "the leader's loop stands still; giving leadership away"
+        );
     }
 }
 
@@ -93,7 +103,11 @@ pub struct HashesAgree {
 impl HashesAgree {
     pub fn emit(self) {
         count(&HASH_COMPARISONS);
-        tracing::trace!(index = self.index, replicas = self.replicas, "state hashes agree");
+        tracing::trace!(
+            index = self.index,
+            replicas = self.replicas,
+            "state hashes agree"
+        );
     }
 }
 

@@ -23,8 +23,14 @@ const OURS: [&str; 8] = [
 /// Starts logging. Called once, by the binary.
 pub fn init(settings: &LogSettings) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(directives(&settings.filter)).map_err(|error| {
-        Failure::new(Kind::Usage, format!("--log-level {} is neither a level nor a filter", settings.filter))
-            .source(error)
+        Failure::new(
+            Kind::Usage,
+            format!(
+                "--log-level {} is neither a level nor a filter",
+                settings.filter
+            ),
+        )
+        .source(error)
     })?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -10,7 +10,13 @@ const NAMES: [&str; 3] = ["a", "b", "c"];
 
 /// A list of replicas to go through, beginning with each of them once.
 fn rotations(apis: &[Api]) -> Vec<Vec<Api>> {
-    (0..apis.len()).map(|first| (0..apis.len()).map(|at| apis[(first + at) % apis.len()].clone()).collect()).collect()
+    (0..apis.len())
+        .map(|first| {
+            (0..apis.len())
+                .map(|at| apis[(first + at) % apis.len()].clone())
+                .collect()
+        })
+        .collect()
 }
 
 fn apis(lab: &Lab) -> Vec<Api> {
@@ -26,16 +32,27 @@ async fn a_write_through_a_follower_is_read_at_once_everywhere() {
         let name = format!("s{round}");
         let body = json!({"name": name, "value": "x"});
         let writer = &apis[(leader + 1 + round % 2) % 3];
-        let (status, answer) = writer.post("/api/project/main/secrets/create_or_update", body).await.unwrap();
+        let (status, answer) = writer
+            .post("/api/project/main/secrets/create_or_update", body)
+            .await
+            .unwrap();
         assert_eq!(status, StatusCode::OK, "{answer}");
         for api in &apis {
             assert!(api.secrets().await.contains(&name), "round {round}");
         }
     }
-    let (_, status) = apis[(leader + 1) % 3].post("/api/cluster/status", json!({})).await.unwrap();
+    let (_, status) = apis[(leader + 1) % 3]
+        .post("/api/cluster/status", json!({}))
+        .await
+        .unwrap();
     let members = status["members"].as_array().unwrap();
     assert_eq!(members.len(), 3, "{status}");
-    assert!(members.iter().all(|member| member["reachable"] == true && !member["lag"].is_null()), "{status}");
+    assert!(
+        members
+            .iter()
+            .all(|member| member["reachable"] == true && !member["lag"].is_null()),
+        "{status}"
+    );
 }
 
 #[tokio::test]
@@ -103,7 +120,10 @@ async fn a_follower_that_was_away_catches_up() {
     let api = lab.replicas[leader].api();
     for number in 0..30 {
         let body = json!({"name": format!("n{number}"), "value": "x"});
-        let (status, _) = api.post("/api/project/main/secrets/create_or_update", body).await.unwrap();
+        let (status, _) = api
+            .post("/api/project/main/secrets/create_or_update", body)
+            .await
+            .unwrap();
         assert_eq!(status, StatusCode::OK);
     }
     lab.replicas[away].start();
@@ -112,8 +132,14 @@ async fn a_follower_that_was_away_catches_up() {
     until("all replicas hold the same state", async || {
         let (_, status) = api.post("/api/cluster/status", json!({})).await.ok()?;
         let members = status["members"].as_array()?;
-        let hashes: Vec<_> = members.iter().map(|member| (&member["applied_index"], &member["state_hash"])).collect();
-        (hashes.len() == 3 && !hashes[0].1.is_null() && hashes.iter().all(|hash| *hash == hashes[0])).then_some(())
+        let hashes: Vec<_> = members
+            .iter()
+            .map(|member| (&member["applied_index"], &member["state_hash"]))
+            .collect();
+        (hashes.len() == 3
+            && !hashes[0].1.is_null()
+            && hashes.iter().all(|hash| *hash == hashes[0]))
+        .then_some(())
     })
     .await;
 }

@@ -25,7 +25,11 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An address nobody listens on.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 pub struct Replica {
@@ -51,9 +55,18 @@ impl Replica {
 
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dstack-server"));
-        command.args(["--host", "127.0.0.1", "--port", &self.port.to_string(), "-y"]);
+        command.args([
+            "--host",
+            "127.0.0.1",
+            "--port",
+            &self.port.to_string(),
+            "-y",
+        ]);
         command.arg("--server-dir").arg(&self.dir).args(&self.flags);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command
     }
 
@@ -61,10 +74,20 @@ impl Replica {
         let mut child = self.command().spawn().unwrap();
         let name = self.name.clone();
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        std::thread::spawn(move || stderr.lines().map_while(Result::ok).for_each(|line| eprintln!("[{name}] {line}")));
+        std::thread::spawn(move || {
+            stderr
+                .lines()
+                .map_while(Result::ok)
+                .for_each(|line| eprintln!("[{name}] {line}"))
+        });
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let output = self.output.clone();
-        std::thread::spawn(move || stdout.lines().map_while(Result::ok).for_each(|line| output.lock().push(line)));
+        std::thread::spawn(move || {
+            stdout
+                .lines()
+                .map_while(Result::ok)
+                .for_each(|line| output.lock().push(line))
+        });
         self.child = Some(child);
     }
 
@@ -81,7 +104,9 @@ impl Replica {
     pub async fn terminate(&mut self) -> ExitStatus {
         self.signal(Signal::SIGTERM);
         let mut child = self.child.take().unwrap();
-        tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap()
+        tokio::task::spawn_blocking(move || child.wait().unwrap())
+            .await
+            .unwrap()
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -96,7 +121,13 @@ impl Replica {
     pub async fn printed_token(&self) -> String {
         until("the token is printed", async || {
             let lines = self.output.lock().clone();
-            lines.iter().find_map(|line| Some(line.strip_prefix("The admin token is \"")?.strip_suffix('"')?.to_owned()))
+            lines.iter().find_map(|line| {
+                Some(
+                    line.strip_prefix("The admin token is \"")?
+                        .strip_suffix('"')?
+                        .to_owned(),
+                )
+            })
         })
         .await
     }
@@ -133,7 +164,11 @@ pub struct Api {
 
 impl Api {
     pub fn new(port: u16) -> Api {
-        Api { port, token: TOKEN.into(), client: Client::builder(TokioExecutor::new()).build_http() }
+        Api {
+            port,
+            token: TOKEN.into(),
+            client: Client::builder(TokioExecutor::new()).build_http(),
+        }
     }
 
     pub fn with_token(mut self, token: &str) -> Api {
@@ -160,25 +195,45 @@ impl Api {
             builder = builder.header("x-request-id", request);
         }
         let body = Full::new(Bytes::from(body.to_string()));
-        let answer = self.client.request(builder.body(body).unwrap()).await.map_err(|e| format!("{e:?}"))?;
+        let answer = self
+            .client
+            .request(builder.body(body).unwrap())
+            .await
+            .map_err(|e| format!("{e:?}"))?;
         let status = answer.status();
-        let bytes = answer.into_body().collect().await.map_err(|e| format!("{e:?}"))?.to_bytes();
-        Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
+        let bytes = answer
+            .into_body()
+            .collect()
+            .await
+            .map_err(|e| format!("{e:?}"))?
+            .to_bytes();
+        Ok((
+            status,
+            serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+        ))
     }
 
     /// Waits until the replica answers and the cluster is founded.
     pub async fn ready(&self) {
         until("the replica is ready", async || {
-            self.post("/api/users/get_my_user", json!({})).await.ok().filter(|(status, _)| status.is_success())
+            self.post("/api/users/get_my_user", json!({}))
+                .await
+                .ok()
+                .filter(|(status, _)| status.is_success())
         })
         .await;
     }
 
     pub async fn secrets(&self) -> Vec<String> {
-        let (status, list) = self.post("/api/project/main/secrets/list", json!({})).await.unwrap();
+        let (status, list) = self
+            .post("/api/project/main/secrets/list", json!({}))
+            .await
+            .unwrap();
         assert_eq!(status, StatusCode::OK, "{list}");
         let list = list.as_array().unwrap();
-        list.iter().map(|secret| secret["name"].as_str().unwrap().to_owned()).collect()
+        list.iter()
+            .map(|secret| secret["name"].as_str().unwrap().to_owned())
+            .collect()
     }
 }
 
@@ -199,8 +254,15 @@ impl Lab {
             .args(["--nodes", &names.join(",")])
             .output()
             .unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let list: Vec<String> = names.iter().map(|name| format!("{name}=127.0.0.1:{}", free_port())).collect();
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+        let list: Vec<String> = names
+            .iter()
+            .map(|name| format!("{name}=127.0.0.1:{}", free_port()))
+            .collect();
         let list = list.join(",");
         let replicas = names.iter().map(|name| {
             let own = tls.join(name);
@@ -216,7 +278,10 @@ impl Lab {
             ];
             Replica::new(dir.path(), name, &flags)
         });
-        Lab { replicas: replicas.collect(), dir }
+        Lab {
+            replicas: replicas.collect(),
+            dir,
+        }
     }
 
     pub async fn started(names: &[&str]) -> Lab {
@@ -230,7 +295,11 @@ impl Lab {
 
     /// The place of the leader in the list, asked of a replica that runs.
     pub async fn leader(&self) -> usize {
-        let running: Vec<&Replica> = self.replicas.iter().filter(|replica| replica.child.is_some()).collect();
+        let running: Vec<&Replica> = self
+            .replicas
+            .iter()
+            .filter(|replica| replica.child.is_some())
+            .collect();
         until("there is a leader", async || {
             for replica in &running {
                 let answer = replica.api().post("/api/cluster/status", json!({})).await;
@@ -238,7 +307,10 @@ impl Lab {
                     && let Some(leader) = status["leader"].as_str()
                     && running.iter().any(|replica| replica.name == leader)
                 {
-                    return self.replicas.iter().position(|replica| replica.name == leader);
+                    return self
+                        .replicas
+                        .iter()
+                        .position(|replica| replica.name == leader);
                 }
             }
             None

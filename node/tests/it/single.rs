@@ -40,8 +40,12 @@ async fn a_given_token_is_the_admins_and_others_are_refused() {
     let mut replica = Replica::new(dir.path(), "solo", &["--token", TOKEN]);
     replica.start();
     replica.api().ready().await;
-    let (status, _) =
-        replica.api().with_token("another").post("/api/users/get_my_user", json!({})).await.unwrap();
+    let (status, _) = replica
+        .api()
+        .with_token("another")
+        .post("/api/users/get_my_user", json!({}))
+        .await
+        .unwrap();
     assert_eq!(status, StatusCode::FORBIDDEN);
 }
 
@@ -75,9 +79,15 @@ async fn secrets_lie_sealed_on_disk() {
     let api = replica.api();
     api.ready().await;
     let body = json!({"name": "password", "value": "plain-text-to-look-for"});
-    let (status, answer) = api.post("/api/project/main/secrets/create_or_update", body).await.unwrap();
+    let (status, answer) = api
+        .post("/api/project/main/secrets/create_or_update", body)
+        .await
+        .unwrap();
     assert_eq!(status, StatusCode::OK, "{answer}");
-    let (_, read) = api.post("/api/project/main/secrets/get", json!({"name": "password"})).await.unwrap();
+    let (_, read) = api
+        .post("/api/project/main/secrets/get", json!({"name": "password"}))
+        .await
+        .unwrap();
     assert_eq!(read["value"], "plain-text-to-look-for");
     until("it is stopped", async || Some(replica.terminate().await)).await;
     let mut looked_at = 0;
@@ -92,7 +102,9 @@ async fn secrets_lie_sealed_on_disk() {
             looked_at += 1;
             let bytes = std::fs::read(&path).unwrap();
             for secret in ["plain-text-to-look-for", TOKEN] {
-                let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+                let found = bytes
+                    .windows(secret.len())
+                    .any(|window| window == secret.as_bytes());
                 assert!(!found, "{} is in {}", secret, path.display());
             }
         }

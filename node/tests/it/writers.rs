@@ -69,7 +69,10 @@ async fn write(number: usize, apis: Vec<Api>, record: Arc<Record>) {
                     break;
                 }
                 Ok((status, body)) => {
-                    record.failures.lock().push(format!("{name}: {status} {body}"));
+                    record
+                        .failures
+                        .lock()
+                        .push(format!("{name}: {status} {body}"));
                     break;
                 }
                 Err(_) => {
@@ -90,8 +93,16 @@ impl Record {
         let failures = self.failures.lock();
         assert!(failures.is_empty(), "clients saw failures: {failures:?}");
         let acknowledged = self.acknowledged.lock();
-        let missing: Vec<&String> = acknowledged.iter().filter(|name| !present.contains(name)).collect();
-        assert!(missing.is_empty(), "{} of {} acknowledged writes are lost: {missing:?}", missing.len(), acknowledged.len());
+        let missing: Vec<&String> = acknowledged
+            .iter()
+            .filter(|name| !present.contains(name))
+            .collect();
+        assert!(
+            missing.is_empty(),
+            "{} of {} acknowledged writes are lost: {missing:?}",
+            missing.len(),
+            acknowledged.len()
+        );
         assert!(!acknowledged.is_empty());
     }
 }
