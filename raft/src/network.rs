@@ -181,12 +181,20 @@ impl NetStreamAppend<TypeConfig> for Link {
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
     {
         Box::pin(async move {
+            let mut input = input;
+            // openraft waits its backoff inside the request stream. Were the peer dialled before the
+            // first request is taken, a refused connection would be dialled again without any pause.
+            let Some(first) = input.next().await else {
+                return Ok(futures::stream::empty().boxed());
+            };
             let sent = Arc::new(AtomicU64::new(0));
             let counter = sent.clone();
-            let outbound = input.map(move |request| {
-                counter.fetch_add(1, Ordering::Relaxed);
-                wire::append_to(&request)
-            });
+            let outbound = futures::stream::once(std::future::ready(first))
+                .chain(input)
+                .map(move |request| {
+                    counter.fetch_add(1, Ordering::Relaxed);
+                    wire::append_to(&request)
+                });
             let request = self.request(outbound);
             let mut client = self.client.clone();
             let replies = self
