@@ -114,9 +114,9 @@ def repos(s):
 
     info, creds = RemoteRepoInfo(repo_name="demo"), RemoteRepoCreds(clone_url="https://h/x.git", oauth_token="t")
     s.check("repos/init remote", lambda: s.writer.repos.init("main", "demo-1", info, creds))
-    got = s.everywhere("repos/get", lambda c: c.repos.get("main", "demo-1", with_creds=True))
+    got = s.everywhere("repos/get", lambda c: c.repos.get_with_creds("main", "demo-1"))
     assert got is None or got.repo_creds.oauth_token == "t"
-    s.refused("repos/get of none", lambda: s.writer.repos.get("main", "nope", with_creds=True), ResourceNotExistsError)
+    s.refused("repos/get of none", lambda: s.writer.repos.get_with_creds("main", "nope"), ResourceNotExistsError)
     content = uuid.uuid4().bytes * 100
     digest = hashlib.sha256(content).hexdigest()
     one = s.check("files/upload_archive", lambda: s.writer.files.upload_archive(digest, io.BytesIO(content)))
@@ -149,7 +149,8 @@ def fleets(s):
 
 
 def runs(s):
-    spec = task("e2e-run", ["echo hello"])
+    # With `retry` it waits for a machine, and so stays active.
+    spec = task("e2e-run", ["echo hello"], retry=True)
     plan = s.check("runs/get_plan", lambda: s.writer.runs.get_plan("main", spec, max_offers=3))
     assert plan.action == "create" and plan.current_resource is None and plan.job_plans
     run = s.check("runs/apply", lambda: s.writer.runs.apply_plan("main", plan))
@@ -169,7 +170,7 @@ def runs(s):
     if not again.current_resource.status.is_finished():
         assert again.action == "update"
         assert again.current_resource.run_spec == again.effective_run_spec, "a re-apply shows changes"
-        changed = task("e2e-run", ["echo other"])
+        changed = task("e2e-run", ["echo other"], retry=True)
         plan_changed = s.check("runs/get_plan, changed", lambda: s.writer.runs.get_plan("main", changed))
         assert plan_changed.action == "create"
         s.refused("runs/apply over an active run", lambda: s.writer.runs.apply_plan("main", plan_changed),

@@ -25,8 +25,6 @@ pub enum HttpError {
     Refused { code: ErrorCode, message: String },
     /// 422: not the form the endpoint asks for.
     Malformed(Vec<Malformed>),
-    /// 413.
-    TooLarge(String),
     /// 503: after the longest wait, still nobody could do it.
     Unavailable(String),
     /// 500. The cause is in the log, under the moment of the answer.
@@ -124,9 +122,6 @@ impl IntoResponse for HttpError {
             }
             Self::Malformed(detail) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, Json(MalformedBody { detail })).into_response()
-            }
-            Self::TooLarge(message) => {
-                (StatusCode::PAYLOAD_TOO_LARGE, Json(PlainBody::new(message))).into_response()
             }
             Self::Unavailable(message) => {
                 let retry = crate::door::RETRY_AFTER.as_secs().to_string();
