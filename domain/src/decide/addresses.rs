@@ -4,8 +4,10 @@ use crate::model::{HostFacts, Instance};
 use crate::state::State;
 use std::net::IpAddr;
 
-/// The host's own `internal_ip`; else its address in the fleet's `network`; else one in a network
-/// that all hosts of the fleet share; else the host name, if it is an address.
+/// The host's own `internal_ip`; else its address in the fleet's `network`; else the host name, if it
+/// is a loopback address (such hosts are one machine, told apart by nothing else); else an IPv4
+/// address in a private network that all hosts of the fleet share; else the host name, if it is an
+/// address. IPv6 must be asked for: `ADDRESS:PORT`, as most launchers write it, is wrong with it.
 pub fn internal_ip(state: &State, instance: &Instance) -> Option<String> {
     if let Some(ip) = &instance.remote.internal_ip {
         return Some(ip.clone());
@@ -21,6 +23,10 @@ pub fn internal_ip(state: &State, instance: &Instance) -> Option<String> {
             .find(|address| network.contains(address.ip))
             .map(|address| address.ip.to_string());
     }
+    let literal = instance.remote.hostname.parse::<IpAddr>().ok();
+    if let Some(ip) = literal.filter(IpAddr::is_loopback) {
+        return Some(ip.to_string());
+    }
     let others: Vec<Vec<Network>> = state
         .instances_of(instance.fleet_id)
         .filter(|other| other.id != instance.id)
@@ -32,18 +38,11 @@ pub fn internal_ip(state: &State, instance: &Instance) -> Option<String> {
                 .iter()
                 .all(|theirs| theirs.iter().any(|other| address.contains(other.ip)))
     });
-    let fallback = || {
-        instance
-            .remote
-            .hostname
-            .parse::<IpAddr>()
-            .ok()
-            .map(|ip| ip.to_string())
-    };
+    let named = literal.map(|ip| ip.to_string());
     match shared {
         Some(address) if !others.is_empty() => Some(address.ip.to_string()),
-        Some(address) => fallback().or_else(|| Some(address.ip.to_string())),
-        None => fallback(),
+        Some(address) => named.or_else(|| Some(address.ip.to_string())),
+        None => named,
     }
 }
 
@@ -91,10 +90,11 @@ fn addresses(facts: &HostFacts) -> Vec<Network> {
         .collect()
 }
 
+/// Whether an address may be chosen unasked.
 fn is_private(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => ip.is_private(),
-        IpAddr::V6(ip) => (ip.segments()[0] & 0xfe00) == 0xfc00,
+        IpAddr::V6(_) => false,
     }
 }
 
