@@ -103,5 +103,9 @@ pub async fn unknown(method: axum::http::Method) -> axum::response::Response {
 pub async fn wrong_method() -> axum::response::Response {
     use axum::http::StatusCode;
     use dstack_api::http::errors::PlainBody;
-    (StatusCode::METHOD_NOT_ALLOWED, Json(PlainBody::new("Method Not Allowed"))).into_response()
+    (
+        StatusCode::METHOD_NOT_ALLOWED,
+        Json(PlainBody::new("Method Not Allowed")),
+    )
+        .into_response()
 }

@@ -7,7 +7,7 @@ use dstack_domain::ids::{ProjectId, RequestId, UserId};
 use dstack_domain::model::{Project, ProjectRole, User};
 use dstack_domain::state::State;
 
-use super::auth::Caller;
+use super::auth::{Caller, showing};
 use super::errors::HttpError;
 use crate::context::Context;
 use crate::door::Accepted;
@@ -34,13 +34,26 @@ pub struct Scope {
 
 impl Scope {
     /// Finds the project and checks the role, on a fresh view.
-    pub async fn enter(context: &Context, caller: &Caller, project: &str, need: Need) -> Result<Self, HttpError> {
+    pub async fn enter(
+        context: &Context,
+        caller: &Caller,
+        project: &str,
+        need: Need,
+    ) -> Result<Self, HttpError> {
         let (caller, view) = caller.fresh(context).await?;
-        let project = view.state.project_by_name(project).cloned().ok_or(HttpError::NotFound)?;
+        let project = view
+            .state
+            .project_by_name(project)
+            .cloned()
+            .ok_or(HttpError::NotFound)?;
         if !allowed(&caller.user, &project, need) {
             return Err(HttpError::denied());
         }
-        Ok(Self { caller, project, view })
+        Ok(Self {
+            caller,
+            project,
+            view,
+        })
     }
 
     pub fn state(&self) -> &State {
@@ -70,8 +83,11 @@ impl Scope {
         request: RequestId,
         command: impl Into<dstack_domain::command::Command>,
     ) -> Result<Accepted, HttpError> {
-        let accepted = context.door.submit(self.actor(), request, command.into()).await?;
-        self.view = context.views.at(accepted.revision).await;
+        let accepted = context
+            .door
+            .submit(self.actor(), request, command.into())
+            .await?;
+        self.view = showing(context, accepted.revision).await?;
         Ok(accepted)
     }
 }
@@ -91,6 +107,11 @@ pub fn allowed(user: &User, project: &Project, need: Need) -> bool {
 }
 
 /// The projects whose things the caller may see in lists.
-pub fn visible<'a>(state: &'a State, user: &'a User) -> impl Iterator<Item = &'a Arc<Project>> + 'a {
-    state.projects().filter(|project| allowed(user, project, Need::Member))
+pub fn visible<'a>(
+    state: &'a State,
+    user: &'a User,
+) -> impl Iterator<Item = &'a Arc<Project>> + 'a {
+    state
+        .projects()
+        .filter(|project| allowed(user, project, Need::Member))
 }

@@ -27,14 +27,19 @@ impl<T> Answer<T> {
 impl Answer<()> {
     /// Done, nothing to say: the JSON literal `null`.
     pub fn done(revision: u64) -> Self {
-        Self { value: (), revision }
+        Self {
+            value: (),
+            revision,
+        }
     }
 }
 
 impl<T: Serialize> IntoResponse for Answer<T> {
     fn into_response(self) -> Response {
         let mut response = Json(self.value).into_response();
-        response.headers_mut().insert(REVISION_HEADER, HeaderValue::from(self.revision));
+        response
+            .headers_mut()
+            .insert(REVISION_HEADER, HeaderValue::from(self.revision));
         response
     }
 }

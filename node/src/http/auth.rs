@@ -49,9 +49,25 @@ impl Caller {
 
 /// Waits for a leader as long as a write would.
 pub async fn fresh(context: &Context) -> Result<Arc<View>, HttpError> {
-    context.views.fresh_within(limits::PARK).await.ok_or_else(|| {
+    context
+        .views
+        .fresh_within(limits::PARK)
+        .await
+        .ok_or_else(|| {
+            HttpError::Unavailable(
+                "the cluster has no leader; `dstack cluster status` shows which replicas answer"
+                    .to_owned(),
+            )
+        })
+}
+
+/// The view that shows what was just done. It is done in any case; only this replica may lie
+/// behind, and then another one is to be asked rather than something older shown.
+pub async fn showing(context: &Context, revision: u64) -> Result<Arc<View>, HttpError> {
+    let shown = tokio::time::timeout(limits::PARK, context.views.at(revision)).await;
+    shown.map_err(|_| {
         HttpError::Unavailable(
-            "the cluster has no leader; `dstack cluster status` shows which replicas answer".to_owned(),
+            "it was done, but this replica does not show it yet; ask another one".to_owned(),
         )
     })
 }
@@ -60,7 +76,10 @@ impl FromRequestParts<Context> for Caller {
     type Rejection = HttpError;
 
     async fn from_request_parts(parts: &mut Parts, context: &Context) -> Result<Self, HttpError> {
-        let header = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let header = parts
+            .headers
+            .get(AUTHORIZATION)
+            .and_then(|value| value.to_str().ok());
         let token = header.and_then(bearer).ok_or(HttpError::NotAuthenticated)?;
         let hash = hash(token);
         if let Some(caller) = identify(&context.views.now(), &hash) {
@@ -72,8 +91,14 @@ impl FromRequestParts<Context> for Caller {
 }
 
 fn identify(view: &View, hash: &str) -> Option<Caller> {
-    let user = view.state.user_by_token_hash(hash).filter(|user| user.active)?;
-    Some(Caller { user: user.clone(), token_hash: hash.to_owned() })
+    let user = view
+        .state
+        .user_by_token_hash(hash)
+        .filter(|user| user.active)?;
+    Some(Caller {
+        user: user.clone(),
+        token_hash: hash.to_owned(),
+    })
 }
 
 fn bearer(header: &str) -> Option<&str> {

@@ -79,7 +79,11 @@ fn describe(error: &serde_path_to_error::Error<serde_json::Error>) -> HttpError 
         place.push(field.into());
         return malformed("missing", place, "Field required");
     }
-    let kind = if text.starts_with("unknown field ") { "extra_forbidden" } else { "value_error" };
+    let kind = if text.starts_with("unknown field ") {
+        "extra_forbidden"
+    } else {
+        "value_error"
+    };
     malformed(kind, place, text)
 }
 
@@ -93,17 +97,29 @@ fn plain(error: &serde_json::Error) -> String {
 }
 
 fn quoted_after<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
-    text.strip_prefix(prefix)?.strip_prefix('`')?.split('`').next()
+    text.strip_prefix(prefix)?
+        .strip_prefix('`')?
+        .split('`')
+        .next()
 }
 
 fn not_json(error: &serde_json::Error) -> HttpError {
     let place = vec!["body".into(), error.column().into()];
-    malformed("json_invalid", place, format!("The body is not JSON: {error}"))
+    malformed(
+        "json_invalid",
+        place,
+        format!("The body is not JSON: {error}"),
+    )
 }
 
 fn malformed(kind: &str, loc: Vec<Value>, msg: impl Into<String>) -> HttpError {
     // `input` stays null: a body may hold keys and passwords, and answers end up in logs.
-    HttpError::Malformed(vec![Malformed { r#type: kind.to_owned(), loc, msg: msg.into(), input: Value::Null }])
+    HttpError::Malformed(vec![Malformed {
+        r#type: kind.to_owned(),
+        loc,
+        msg: msg.into(),
+        input: Value::Null,
+    }])
 }
 
 #[cfg(test)]
@@ -121,17 +137,29 @@ mod tests {
     #[test]
     fn each_mistake_is_named_with_its_place() {
         let unknown = refused::<ListRuns>(r#"{"zzz":1}"#);
-        assert_eq!((unknown.r#type.as_str(), unknown.path().as_str()), ("extra_forbidden", "zzz"));
+        assert_eq!(
+            (unknown.r#type.as_str(), unknown.path().as_str()),
+            ("extra_forbidden", "zzz")
+        );
 
         let missing = refused::<StopRuns>(r#"{"runs_names":[]}"#);
-        assert_eq!((missing.r#type.as_str(), missing.path().as_str()), ("missing", "abort"));
+        assert_eq!(
+            (missing.r#type.as_str(), missing.path().as_str()),
+            ("missing", "abort")
+        );
 
         let wrong = refused::<StopRuns>(r#"{"runs_names":["a",2],"abort":true}"#);
-        assert_eq!((wrong.r#type.as_str(), wrong.path().as_str()), ("value_error", "runs_names[1]"));
+        assert_eq!(
+            (wrong.r#type.as_str(), wrong.path().as_str()),
+            ("value_error", "runs_names[1]")
+        );
 
         assert_eq!(refused::<StopRuns>("{").r#type, "json_invalid");
         assert_eq!(refused::<StopRuns>("").r#type, "missing");
-        assert_eq!(refused::<StopRuns>(r#"{"runs_names":[],"abort":true} x"#).r#type, "json_invalid");
+        assert_eq!(
+            refused::<StopRuns>(r#"{"runs_names":[],"abort":true} x"#).r#type,
+            "json_invalid"
+        );
     }
 
     #[test]

@@ -33,11 +33,17 @@ pub enum HttpError {
 
 impl HttpError {
     pub fn refused(message: impl Into<String>) -> Self {
-        Self::Refused { code: ErrorCode::Error, message: message.into() }
+        Self::Refused {
+            code: ErrorCode::Error,
+            message: message.into(),
+        }
     }
 
     pub fn absent(message: impl Into<String>) -> Self {
-        Self::Refused { code: ErrorCode::ResourceNotExists, message: message.into() }
+        Self::Refused {
+            code: ErrorCode::ResourceNotExists,
+            message: message.into(),
+        }
     }
 
     pub fn denied() -> Self {
@@ -90,7 +96,11 @@ fn message(rejection: &Rejection) -> String {
         None => rejection.message.clone(),
         Some(hint) => {
             let message = rejection.message.trim_end();
-            let stop = if message.ends_with(['.', '!', '?']) { "" } else { "." };
+            let stop = if message.ends_with(['.', '!', '?']) {
+                ""
+            } else {
+                "."
+            };
             format!("{message}{stop} {hint}")
         }
     }
@@ -109,24 +119,36 @@ impl From<DoorError> for HttpError {
 
 impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
-        let denial = |status: StatusCode, msg: String| (status, Json(DenialBody::new(msg))).into_response();
+        let denial =
+            |status: StatusCode, msg: String| (status, Json(DenialBody::new(msg))).into_response();
         match self {
-            Self::NotAuthenticated => {
-                (StatusCode::UNAUTHORIZED, Json(PlainBody::new("Not authenticated"))).into_response()
-            }
+            Self::NotAuthenticated => (
+                StatusCode::UNAUTHORIZED,
+                Json(PlainBody::new("Not authenticated")),
+            )
+                .into_response(),
             Self::InvalidToken => denial(StatusCode::FORBIDDEN, "Invalid token".to_owned()),
             Self::AccessDenied(message) => denial(StatusCode::FORBIDDEN, message),
             Self::NotFound => denial(StatusCode::NOT_FOUND, "Not found".to_owned()),
-            Self::Refused { code, message } => {
-                (StatusCode::BAD_REQUEST, Json(RefusalBody::new(code, message))).into_response()
-            }
-            Self::Malformed(detail) => {
-                (StatusCode::UNPROCESSABLE_ENTITY, Json(MalformedBody { detail })).into_response()
-            }
+            Self::Refused { code, message } => (
+                StatusCode::BAD_REQUEST,
+                Json(RefusalBody::new(code, message)),
+            )
+                .into_response(),
+            Self::Malformed(detail) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                Json(MalformedBody { detail }),
+            )
+                .into_response(),
             Self::Unavailable(message) => {
                 let retry = crate::door::RETRY_AFTER.as_secs().to_string();
                 let headers = [(axum::http::header::RETRY_AFTER, retry)];
-                (StatusCode::SERVICE_UNAVAILABLE, headers, Json(PlainBody::new(message))).into_response()
+                (
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    headers,
+                    Json(PlainBody::new(message)),
+                )
+                    .into_response()
             }
             Self::Internal => {
                 let body = PlainBody::new("Internal server error; the server's log says more");
@@ -142,8 +164,12 @@ mod tests {
 
     #[test]
     fn a_hint_follows_its_message_as_a_sentence() {
-        let rejection = Rejection::error("Run t2 is active").hint("Stop it first: `dstack stop t2`");
-        assert_eq!(message(&rejection), "Run t2 is active. Stop it first: `dstack stop t2`");
+        let rejection =
+            Rejection::error("Run t2 is active").hint("Stop it first: `dstack stop t2`");
+        assert_eq!(
+            message(&rejection),
+            "Run t2 is active. Stop it first: `dstack stop t2`"
+        );
         let rejection = Rejection::error("It is active.").hint("Stop it.");
         assert_eq!(message(&rejection), "It is active. Stop it.");
     }

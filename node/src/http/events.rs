@@ -4,7 +4,9 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use axum::extract::State;
-use dstack_api::http::events::{Event, EventTarget, EventTargetType, ListEvents, MOST_EVENTS, MOST_FILTERED};
+use dstack_api::http::events::{
+    Event, EventTarget, EventTargetType, ListEvents, MOST_EVENTS, MOST_FILTERED,
+};
 use dstack_domain::history;
 use dstack_domain::ids::{ProjectId, UserId};
 use dstack_domain::model::{self, TargetType};
@@ -40,7 +42,10 @@ pub async fn list(
 /// Whose events may be seen.
 enum Sight {
     All,
-    Own { user: UserId, projects: Vec<ProjectId> },
+    Own {
+        user: UserId,
+        projects: Vec<ProjectId>,
+    },
 }
 
 struct Query {
@@ -56,24 +61,46 @@ struct Query {
 impl Query {
     fn new(state: &state::State, caller: &Caller, request: &ListEvents) -> Result<Self, HttpError> {
         if request.limit == 0 {
-            return Err(HttpError::invalid("limit", "Input should be greater than or equal to 1"));
+            return Err(HttpError::invalid(
+                "limit",
+                "Input should be greater than or equal to 1",
+            ));
         }
-        let page =
-            Page::new(request.prev_recorded_at, request.prev_id, request.limit, MOST_EVENTS, request.ascending)?;
+        let page = Page::new(
+            request.prev_recorded_at,
+            request.prev_id,
+            request.limit,
+            MOST_EVENTS,
+            request.ascending,
+        )?;
         let (targets, within) = (request.targets(), request.within());
         let chosen = one_filter("target_*", &targets)?;
         let scope = one_filter("within_*", &within)?;
-        let index = |prefix: Vec<u8>| Source { table: Table::Idx, prefix };
+        let index = |prefix: Vec<u8>| Source {
+            table: Table::Idx,
+            prefix,
+        };
         let sources = match (chosen, scope) {
-            (Some((_, ids)), _) => ids.iter().map(|id| index(history::events_of_target(*id))).collect(),
-            (None, Some((_, ids))) => ids.iter().map(|id| index(history::events_within(*id))).collect(),
-            (None, None) => vec![Source { table: Table::Events, prefix: Vec::new() }],
+            (Some((_, ids)), _) => ids
+                .iter()
+                .map(|id| index(history::events_of_target(*id)))
+                .collect(),
+            (None, Some((_, ids))) => ids
+                .iter()
+                .map(|id| index(history::events_within(*id)))
+                .collect(),
+            (None, None) => vec![Source {
+                table: Table::Events,
+                prefix: Vec::new(),
+            }],
         };
         let sight = match caller.is_global_admin() {
             true => Sight::All,
             false => Sight::Own {
                 user: caller.id(),
-                projects: visible(state, &caller.user).map(|project| project.id).collect(),
+                projects: visible(state, &caller.user)
+                    .map(|project| project.id)
+                    .collect(),
             },
         };
         Ok(Self {
@@ -91,7 +118,9 @@ impl Query {
         let mut found: Vec<Arc<model::Event>> = Vec::new();
         walk(rows, &self.sources, start, self.page.ascending, |group| {
             for key in group {
-                let Some(value) = rows.get(Table::Events, key)? else { continue };
+                let Some(value) = rows.get(Table::Events, key)? else {
+                    continue;
+                };
                 let event = history::decode_event(&value)?;
                 if self.page.follows(event.recorded_at.into(), event.id.0) && self.matches(&event) {
                     found.push(Arc::new(event));
@@ -102,25 +131,42 @@ impl Query {
                 false => ControlFlow::Continue(()),
             })
         })?;
-        let found = self.page.take(found, |event| (event.recorded_at, event.id.0));
-        Ok(found.iter().map(|event| shown(&view.state, event)).collect())
+        let found = self
+            .page
+            .take(found, |event| (event.recorded_at, event.id.0));
+        Ok(found
+            .iter()
+            .map(|event| shown(&view.state, event))
+            .collect())
     }
 
     fn matches(&self, event: &model::Event) -> bool {
-        let about = |kind: EventTargetType| event.targets.iter().any(|target| word(target.kind) == kind.as_str());
+        let about = |kind: EventTargetType| {
+            event
+                .targets
+                .iter()
+                .any(|target| word(target.kind) == kind.as_str())
+        };
         let visible = match &self.sight {
             Sight::All => true,
             Sight::Own { user, projects } => {
                 event.actor_user_id == Some(*user)
                     || event.targets.iter().any(|target| {
-                        target.id == user.0 || target.project_id.is_some_and(|id| projects.contains(&id))
+                        target.id == user.0
+                            || target.project_id.is_some_and(|id| projects.contains(&id))
                     })
             }
         };
         visible
             && self.kind.is_none_or(about)
-            && self.types.as_ref().is_none_or(|types| types.iter().any(|kind| about(*kind)))
-            && self.actors.as_ref().is_none_or(|actors| actors.contains(&event.actor_user_id.map(|id| id.0)))
+            && self
+                .types
+                .as_ref()
+                .is_none_or(|types| types.iter().any(|kind| about(*kind)))
+            && self
+                .actors
+                .as_ref()
+                .is_none_or(|actors| actors.contains(&event.actor_user_id.map(|id| id.0)))
     }
 }
 
@@ -132,10 +178,18 @@ fn one_filter<'a>(
     let chosen = match set {
         [] => return Ok(None),
         [one] => *one,
-        _ => return Err(HttpError::invalid(family, format!("At most one {family} filter can be given"))),
+        _ => {
+            return Err(HttpError::invalid(
+                family,
+                format!("At most one {family} filter can be given"),
+            ));
+        }
     };
     if chosen.1.is_empty() || chosen.1.len() > MOST_FILTERED {
-        return Err(HttpError::invalid(family, format!("A filter takes 1 to {MOST_FILTERED} ids")));
+        return Err(HttpError::invalid(
+            family,
+            format!("A filter takes 1 to {MOST_FILTERED} ids"),
+        ));
     }
     Ok(Some(chosen))
 }

@@ -38,10 +38,17 @@ pub async fn upload_archive(
 }
 
 /// Reads the one part `file`.
-pub async fn receive(context: &Context, headers: &HeaderMap, mut form: Multipart) -> Result<Upload, HttpError> {
+pub async fn receive(
+    context: &Context,
+    headers: &HeaderMap,
+    mut form: Multipart,
+) -> Result<Upload, HttpError> {
     check_size(context, headers)?;
     let unreadable = |error: axum::extract::multipart::MultipartError| {
-        HttpError::refused(format!("The upload could not be read: {}", error.body_text()))
+        HttpError::refused(format!(
+            "The upload could not be read: {}",
+            error.body_text()
+        ))
     };
     while let Some(part) = form.next_field().await.map_err(unreadable)? {
         if part.name() != Some("file") {
@@ -62,7 +69,9 @@ pub async fn receive(context: &Context, headers: &HeaderMap, mut form: Multipart
 
 fn check_size(context: &Context, headers: &HeaderMap) -> Result<(), HttpError> {
     let limit = context.settings.code_upload_limit;
-    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let length = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if limit > 0 && length.is_some_and(|length| length > limit) {
         return Err(HttpError::refused(format!(
             "The upload has {} bytes, the limit is {limit}. Leave large files out with .gitignore or .dstackignore, \
@@ -83,10 +92,19 @@ pub async fn keep(
     let size = upload.bytes.len() as u64;
     context.bulk.put(upload.bytes).await.map_err(|error| {
         tracing::warn!(error = %error, "an upload was not stored");
-        HttpError::Unavailable("the upload could not be stored on a majority of the servers; try again".to_owned())
+        HttpError::Unavailable(
+            "the upload could not be stored on a majority of the servers; try again".to_owned(),
+        )
     })?;
-    let command = RegisterArchive { id: ArchiveId::from(env::uuid()), sha256: upload.sha256, size };
-    let accepted = context.door.submit(caller.actor(), request, command.into()).await?;
+    let command = RegisterArchive {
+        id: ArchiveId::from(env::uuid()),
+        sha256: upload.sha256,
+        size,
+    };
+    let accepted = context
+        .door
+        .submit(caller.actor(), request, command.into())
+        .await?;
     match accepted.reply {
         Reply::Archive(id) => Ok((id, accepted.revision)),
         other => {
@@ -104,5 +122,11 @@ pub async fn get_archive_by_hash(
     let (caller, view) = caller.fresh(&context).await?;
     let found = view.state.archive_by_hash(caller.id(), &request.hash);
     let archive = found.ok_or_else(|| HttpError::absent("Archive not found"))?;
-    Ok(Answer::new(FileArchive { id: archive.id.0, hash: archive.sha256.clone() }, view.revision))
+    Ok(Answer::new(
+        FileArchive {
+            id: archive.id.0,
+            hash: archive.sha256.clone(),
+        },
+        view.revision,
+    ))
 }

@@ -6,7 +6,8 @@ use dstack_api::http::runs::ApplyAction;
 use dstack_domain::command::HostOrder;
 use dstack_domain::model::{ProxyHost, RemoteHost, Sealed};
 use dstack_domain::spec::{
-    AnyConfiguration, FleetSpec, ResolvedHost, SshKey, SshProxyParams, diff, validate, validate_infra,
+    AnyConfiguration, FleetSpec, ResolvedHost, SshKey, SshProxyParams, diff, validate,
+    validate_infra,
 };
 
 use super::access::{Need, Scope};
@@ -29,7 +30,8 @@ pub async fn get_plan(
     let state = scope.state();
     let name = effective.configuration.name.as_deref();
     let existing = name.and_then(|name| state.fleet_by_name(scope.project_id(), name));
-    let fits = existing.is_some_and(|fleet| diff::fleet_update(&fleet.spec, &effective).is_possible());
+    let fits =
+        existing.is_some_and(|fleet| diff::fleet_update(&fleet.spec, &effective).is_possible());
     let plan = FleetPlan {
         project_name: scope.project.name.clone(),
         user: scope.user().username.clone(),
@@ -39,7 +41,11 @@ pub async fn get_plan(
         offers: Vec::new(),
         total_offers: 0,
         max_offer_price: None,
-        action: Some(if fits { ApplyAction::Update } else { ApplyAction::Create }),
+        action: Some(if fits {
+            ApplyAction::Update
+        } else {
+            ApplyAction::Create
+        }),
     };
     Ok(Answer::new(plan, scope.view.revision))
 }
@@ -47,7 +53,8 @@ pub async fn get_plan(
 /// Checked, and without private keys: what is stored, shown and compared.
 pub fn effective(spec: &FleetSpec) -> Result<FleetSpec, HttpError> {
     let configuration = AnyConfiguration::Fleet(Box::new(spec.configuration.clone()));
-    validate::configuration(&configuration).map_err(|error| HttpError::refused(error.one_line()))?;
+    validate::configuration(&configuration)
+        .map_err(|error| HttpError::refused(error.one_line()))?;
     if spec.configuration.ssh_config.is_none() {
         return Err(HttpError::refused(
             "This server has no cloud backend to create machines with. List hosts under `ssh_config` instead of `nodes`.",
@@ -58,13 +65,16 @@ pub fn effective(spec: &FleetSpec) -> Result<FleetSpec, HttpError> {
 
 fn hosts(spec: &FleetSpec) -> Vec<ResolvedHost> {
     let params = spec.configuration.ssh_config.as_ref();
-    params.map(|params| params.resolved_hosts(spec.configuration.blocks)).unwrap_or_default()
+    params
+        .map(|params| params.resolved_hosts(spec.configuration.blocks))
+        .unwrap_or_default()
 }
 
 /// Every host has a user and a key that can be used without asking anybody.
 fn check_keys(spec: &FleetSpec) -> Result<(), HttpError> {
     if let Some(params) = &spec.configuration.ssh_config {
-        validate_infra::ssh_credentials(params).map_err(|error| HttpError::refused(error.one_line()))?;
+        validate_infra::ssh_credentials(params)
+            .map_err(|error| HttpError::refused(error.one_line()))?;
     }
     for host in hosts(spec) {
         if let Some(key) = &host.ssh_key {
@@ -81,7 +91,9 @@ fn check_keys(spec: &FleetSpec) -> Result<(), HttpError> {
 
 fn check_key(key: &SshKey, host: &str) -> Result<(), HttpError> {
     let Some(private) = &key.private else {
-        return Err(HttpError::refused(format!("The private key for host {host} is missing")));
+        return Err(HttpError::refused(format!(
+            "The private key for host {host} is missing"
+        )));
     };
     // The parser's own words are left out: they may quote the key.
     match russh::keys::decode_secret_key(private, None) {
@@ -98,7 +110,10 @@ fn check_key(key: &SshKey, host: &str) -> Result<(), HttpError> {
 /// The hosts with their keys sealed: nothing else may enter the log.
 pub fn orders(context: &Context, spec: &FleetSpec) -> Result<Vec<HostOrder>, HttpError> {
     check_keys(spec)?;
-    hosts(spec).into_iter().map(|host| order(context, host)).collect()
+    hosts(spec)
+        .into_iter()
+        .map(|host| order(context, host))
+        .collect()
 }
 
 fn order(context: &Context, host: ResolvedHost) -> Result<HostOrder, HttpError> {
@@ -106,13 +121,19 @@ fn order(context: &Context, host: ResolvedHost) -> Result<HostOrder, HttpError> 
     let remote = RemoteHost {
         identity: sealed(context, host.ssh_key.as_ref())?,
         identity_public: public,
-        proxy_jump: host.proxy_jump.map(|proxy| jump(context, proxy)).transpose()?,
+        proxy_jump: host
+            .proxy_jump
+            .map(|proxy| jump(context, proxy))
+            .transpose()?,
         hostname: host.hostname,
         port: host.port,
         user: host.user.unwrap_or_default(),
         internal_ip: host.internal_ip,
     };
-    Ok(HostOrder { remote, blocks: host.blocks })
+    Ok(HostOrder {
+        remote,
+        blocks: host.blocks,
+    })
 }
 
 fn jump(context: &Context, proxy: SshProxyParams) -> Result<ProxyHost, HttpError> {
@@ -127,6 +148,11 @@ fn jump(context: &Context, proxy: SshProxyParams) -> Result<ProxyHost, HttpError
 fn sealed(context: &Context, key: Option<&SshKey>) -> Result<Option<Sealed>, HttpError> {
     let private = key.and_then(|key| key.private.as_deref());
     private
-        .map(|private| context.sealer.seal(private).map_err(|error| HttpError::internal("seal a host's key", &error)))
+        .map(|private| {
+            context
+                .sealer
+                .seal(private)
+                .map_err(|error| HttpError::internal("seal a host's key", &error))
+        })
         .transpose()
 }

@@ -19,19 +19,36 @@ pub async fn list(
     MaybeBody(request): MaybeBody<ListInstances>,
 ) -> Outcome<Vec<Instance>> {
     let (caller, view) = caller.fresh(&context).await?;
-    let page = Page::new(request.prev_created_at, request.prev_id, request.limit, u32::MAX, request.ascending)?;
+    let page = Page::new(
+        request.prev_created_at,
+        request.prev_id,
+        request.limit,
+        u32::MAX,
+        request.ascending,
+    )?;
     let state = &view.state;
     let wanted = |name: &str| {
-        let named = |names: &Vec<String>| names.iter().any(|other| other.eq_ignore_ascii_case(name));
+        let named =
+            |names: &Vec<String>| names.iter().any(|other| other.eq_ignore_ascii_case(name));
         request.project_names.as_ref().is_none_or(named)
     };
     let projects = visible(state, &caller.user).filter(|project| wanted(&project.name));
     let fleets = projects.flat_map(|project| state.fleets_of(project.id));
-    let chosen = fleets.filter(|fleet| request.fleet_ids.as_ref().is_none_or(|ids| ids.contains(&fleet.id.0)));
-    let mut rows: Vec<_> = chosen.flat_map(|fleet| state.instances_of(fleet.id)).collect();
+    let chosen = fleets.filter(|fleet| {
+        request
+            .fleet_ids
+            .as_ref()
+            .is_none_or(|ids| ids.contains(&fleet.id.0))
+    });
+    let mut rows: Vec<_> = chosen
+        .flat_map(|fleet| state.instances_of(fleet.id))
+        .collect();
     rows.retain(|instance| !request.only_active || instance.status != InstanceStatus::Terminated);
     let rows = page.take(rows, |instance| (instance.created_at, instance.id.0));
-    let instances = rows.into_iter().map(|instance| convert::instance(state, instance)).collect();
+    let instances = rows
+        .into_iter()
+        .map(|instance| convert::instance(state, instance))
+        .collect();
     Ok(Answer::new(instances, view.revision))
 }
 
@@ -46,5 +63,8 @@ pub async fn get(
     let instance = found
         .filter(|instance| instance.project_id == scope.project_id())
         .ok_or_else(|| HttpError::absent("Instance not found"))?;
-    Ok(Answer::new(convert::instance(scope.state(), instance), scope.view.revision))
+    Ok(Answer::new(
+        convert::instance(scope.state(), instance),
+        scope.view.revision,
+    ))
 }

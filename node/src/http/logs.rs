@@ -32,18 +32,39 @@ pub async fn poll(
 ) -> Outcome<JobSubmissionLogs> {
     let scope = Scope::enter(&context, &caller, &project, Need::Member).await?;
     if request.limit > MOST_LINES {
-        return Err(HttpError::invalid("limit", format!("Input should be less than or equal to {MOST_LINES}")));
+        return Err(HttpError::invalid(
+            "limit",
+            format!("Input should be less than or equal to {MOST_LINES}"),
+        ));
     }
     let submission = SubmissionId::from(request.job_submission_id);
     // Unknown runs and jobs have no logs; that is not an error.
     if !super::runs::owns(&context, &scope, submission, &request.run_name).await? {
-        return Ok(Answer::new(JobSubmissionLogs::default(), scope.view.revision));
+        return Ok(Answer::new(
+            JobSubmissionLogs::default(),
+            scope.view.revision,
+        ));
     }
-    let stream = if request.diagnose { Stream::Runner } else { Stream::Job };
-    let reader = Reader { store: &context.logs, submission, stream, request: &request };
-    let logs = if request.descending { reader.backward().await } else { reader.forward().await };
+    let stream = if request.diagnose {
+        Stream::Runner
+    } else {
+        Stream::Job
+    };
+    let reader = Reader {
+        store: &context.logs,
+        submission,
+        stream,
+        request: &request,
+    };
+    let logs = if request.descending {
+        reader.backward().await
+    } else {
+        reader.forward().await
+    };
     let logs = logs.map_err(|error| match error {
-        ReadError::Token => HttpError::refused("The token is not one this server gave; start without a token."),
+        ReadError::Token => {
+            HttpError::refused("The token is not one this server gave; start without a token.")
+        }
         ReadError::Store(error) => HttpError::internal("read a job's log", &error),
     })?;
     Ok(Answer::new(logs, scope.view.revision))
@@ -69,36 +90,59 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn token(&self) -> Result<Option<u64>, ReadError> {
-        let token = self.request.next_token.as_deref().filter(|token| !token.is_empty());
-        token.map(|token| token.parse().map_err(|_| ReadError::Token)).transpose()
+        let token = self
+            .request
+            .next_token
+            .as_deref()
+            .filter(|token| !token.is_empty());
+        token
+            .map(|token| token.parse().map_err(|_| ReadError::Token))
+            .transpose()
     }
 
     /// Only what is strictly newer than `start_time`, and not newer than `end_time`.
     fn wants(&self, frame: &Frame<'_>) -> bool {
-        let newer = self.request.start_time.is_none_or(|start| frame.micros > start.timestamp().as_microsecond());
+        let newer = self
+            .request
+            .start_time
+            .is_none_or(|start| frame.micros > start.timestamp().as_microsecond());
         newer && !self.is_late(frame)
     }
 
     fn is_late(&self, frame: &Frame<'_>) -> bool {
-        self.request.end_time.is_some_and(|end| frame.micros > end.timestamp().as_microsecond())
+        self.request
+            .end_time
+            .is_some_and(|end| frame.micros > end.timestamp().as_microsecond())
     }
 
     async fn forward(&self) -> Result<JobSubmissionLogs, ReadError> {
         let start = match (self.token()?, self.request.start_time) {
             (Some(token), _) => token,
-            (None, Some(since)) => self.store.seek(self.submission, self.stream, since.timestamp()).await?,
+            (None, Some(since)) => {
+                self.store
+                    .seek(self.submission, self.stream, since.timestamp())
+                    .await?
+            }
             (None, None) => 0,
         };
         let (mut logs, mut more, mut at) = self.read_forward(start).await?;
         let wait = self.request.wait.unwrap_or(0).min(LONGEST_WAIT);
         if logs.is_empty() && !more && wait > 0 && self.request.limit > 0 {
             let limit = Duration::from_secs(u64::from(wait));
-            if self.store.wait_beyond(self.submission, self.stream, at, limit).await? {
+            if self
+                .store
+                .wait_beyond(self.submission, self.stream, at, limit)
+                .await?
+            {
                 (logs, more, at) = self.read_forward(at).await?;
             }
         }
         let next_token = (more || self.request.follow).then(|| at.to_string());
-        Ok(JobSubmissionLogs { logs, external_url: None, next_token })
+        Ok(JobSubmissionLogs {
+            logs,
+            external_url: None,
+            next_token,
+        })
     }
 
     /// The page from an offset on, whether there is more behind it, and where.
@@ -109,7 +153,10 @@ impl Reader<'_> {
             return Ok((logs, false, at));
         }
         loop {
-            let page = self.store.read(self.submission, self.stream, at, PIECE).await?;
+            let page = self
+                .store
+                .read(self.submission, self.stream, at, PIECE)
+                .await?;
             at = page.from;
             for frame in Frames::new(&page.frames).map_while(Result::ok) {
                 if self.is_late(&frame) {
@@ -138,7 +185,10 @@ impl Reader<'_> {
         let mut last: VecDeque<(u64, LogEvent)> = VecDeque::new();
         let (mut at, mut dropped) = (0, false);
         'reading: loop {
-            let page = self.store.read(self.submission, self.stream, at, PIECE).await?;
+            let page = self
+                .store
+                .read(self.submission, self.stream, at, PIECE)
+                .await?;
             at = page.from;
             for frame in Frames::new(&page.frames).map_while(Result::ok) {
                 if at >= bound || self.is_late(&frame) {
@@ -157,8 +207,15 @@ impl Reader<'_> {
                 break;
             }
         }
-        let next_token = last.front().filter(|_| dropped).map(|(offset, _)| offset.to_string());
+        let next_token = last
+            .front()
+            .filter(|_| dropped)
+            .map(|(offset, _)| offset.to_string());
         let logs = last.into_iter().rev().map(|(_, event)| event).collect();
-        Ok(JobSubmissionLogs { logs, external_url: None, next_token })
+        Ok(JobSubmissionLogs {
+            logs,
+            external_url: None,
+            next_token,
+        })
     }
 }

@@ -15,7 +15,13 @@ use super::request_id::ClientRequest;
 use crate::context::Context;
 
 fn orders(members: Vec<MemberSetting>) -> Vec<MemberOrder> {
-    members.into_iter().map(|member| MemberOrder { username: member.username, role: member.project_role }).collect()
+    members
+        .into_iter()
+        .map(|member| MemberOrder {
+            username: member.username,
+            role: member.project_role,
+        })
+        .collect()
 }
 
 pub async fn set(
@@ -26,7 +32,10 @@ pub async fn set(
     Body(request): Body<SetMembers>,
 ) -> Outcome<Project> {
     let scope = Scope::enter(&context, &caller, &project, Need::Manager).await?;
-    let command = command::SetMembers { project: scope.project_id(), members: orders(request.members) };
+    let command = command::SetMembers {
+        project: scope.project_id(),
+        members: orders(request.members),
+    };
     change(&context, scope, &request_id, command.into()).await
 }
 
@@ -39,7 +48,10 @@ pub async fn add(
     Body(request): Body<SetMembers>,
 ) -> Outcome<Project> {
     let scope = Scope::enter(&context, &caller, &project, Need::MemberOrPublic).await?;
-    let command = command::AddMembers { project: scope.project_id(), members: orders(request.members) };
+    let command = command::AddMembers {
+        project: scope.project_id(),
+        members: orders(request.members),
+    };
     change(&context, scope, &request_id, command.into()).await
 }
 
@@ -52,7 +64,10 @@ pub async fn remove(
     Body(request): Body<RemoveMembers>,
 ) -> Outcome<Project> {
     let scope = Scope::enter(&context, &caller, &project, Need::Member).await?;
-    let command = command::RemoveMembers { project: scope.project_id(), usernames: request.usernames };
+    let command = command::RemoveMembers {
+        project: scope.project_id(),
+        usernames: request.usernames,
+    };
     change(&context, scope, &request_id, command.into()).await
 }
 

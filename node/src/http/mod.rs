@@ -25,6 +25,7 @@ mod offers;
 mod paging;
 mod past;
 mod projects;
+mod repetition;
 mod repos;
 mod request_id;
 mod router;
@@ -33,6 +34,7 @@ mod run_plans;
 mod runs;
 mod secrets;
 mod server;
+mod trace;
 mod users;
 mod walk;
 

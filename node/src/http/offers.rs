@@ -9,6 +9,13 @@ use super::access::Scope;
 /// All offers for one job, the usable ones first.
 pub fn offers(scope: &Scope, spec: &RunSpec, job: &JobSpec) -> Vec<InstanceOffer> {
     let profile = spec.merged_profile();
-    let wishes = Wishes { project: scope.project_id(), profile: &profile, fleet: None };
-    placement::offers(scope.state(), &wishes, job).into_iter().map(|offer| offer.offer).collect()
+    let wishes = Wishes {
+        project: scope.project_id(),
+        profile: &profile,
+        fleet: None,
+    };
+    placement::offers(scope.state(), &wishes, job)
+        .into_iter()
+        .map(|offer| offer.offer)
+        .collect()
 }

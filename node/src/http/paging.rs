@@ -28,9 +28,17 @@ impl Page {
         ascending: bool,
     ) -> Result<Self, HttpError> {
         if limit > most {
-            return Err(HttpError::invalid("limit", format!("Input should be less than or equal to {most}")));
+            return Err(HttpError::invalid(
+                "limit",
+                format!("Input should be less than or equal to {most}"),
+            ));
         }
-        Ok(Self { after_moment, after_id, limit: limit as usize, ascending })
+        Ok(Self {
+            after_moment,
+            after_id,
+            limit: limit as usize,
+            ascending,
+        })
     }
 
     /// Orders the rows and keeps those of this page.
@@ -40,7 +48,11 @@ impl Page {
         rows.sort_by(|a, b| {
             let ((_, id_a), (_, id_b)) = (key(a), key(b));
             let order = moment(b).cmp(&moment(a)).then(id_a.cmp(&id_b));
-            if self.ascending { order.reverse() } else { order }
+            if self.ascending {
+                order.reverse()
+            } else {
+                order
+            }
         });
         rows.truncate(self.limit);
         rows
@@ -48,11 +60,19 @@ impl Page {
 
     /// Whether a row comes after the cursor.
     pub fn follows(&self, moment: Moment, id: Uuid) -> bool {
-        let Some(cursor) = self.after_moment else { return true };
+        let Some(cursor) = self.after_moment else {
+            return true;
+        };
         let (beyond, tied) = if self.ascending {
-            (moment > cursor, self.after_id.is_some_and(|after| id < after))
+            (
+                moment > cursor,
+                self.after_id.is_some_and(|after| id < after),
+            )
         } else {
-            (moment < cursor, self.after_id.is_some_and(|after| id > after))
+            (
+                moment < cursor,
+                self.after_id.is_some_and(|after| id > after),
+            )
         };
         beyond || (moment == cursor && tied)
     }
@@ -75,7 +95,12 @@ mod tests {
         for ascending in [false, true] {
             for limit in 1..=5 {
                 let mut seen = Vec::new();
-                let mut page = Page { after_moment: None, after_id: None, limit, ascending };
+                let mut page = Page {
+                    after_moment: None,
+                    after_id: None,
+                    limit,
+                    ascending,
+                };
                 loop {
                     let got = page.take(rows(), |row| *row);
                     let Some(last) = got.last() else { break };

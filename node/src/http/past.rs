@@ -41,7 +41,10 @@ pub async fn blocking<T: Send + 'static>(
 
 /// The rows of this replica, as they are now.
 pub fn rows(context: &Context) -> Result<Arc<dyn Rows>, HttpError> {
-    context.views.rows().map_err(|error| HttpError::Unavailable(error.to_string()))
+    context
+        .views
+        .rows()
+        .map_err(|error| HttpError::Unavailable(error.to_string()))
 }
 
 /// A run from history, with its `deleted` as it is today: the name of a run that is gone leads
@@ -50,19 +53,31 @@ pub fn run(rows: &dyn Rows, id: RunId) -> Result<Option<PastRun>, PastError> {
     let prefix = history::run_prefix(id);
     let to = after(&prefix);
     let mut parts: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
-    let scan = Scan { table: Table::Hist, from: &prefix, to: to.as_deref(), reverse: false, limit: usize::MAX };
+    let scan = Scan {
+        table: Table::Hist,
+        from: &prefix,
+        to: to.as_deref(),
+        reverse: false,
+        limit: usize::MAX,
+    };
     rows.scan(scan, &mut |key, value| {
         parts.push((key.to_vec(), value.to_vec()));
         ControlFlow::Continue(())
     })?;
-    let Some(mut past) = history::assemble_run(parts)? else { return Ok(None) };
+    let Some(mut past) = history::assemble_run(parts)? else {
+        return Ok(None);
+    };
     let named = named(rows, past.run.project_id, &past.run.name)?;
     past.run.deleted |= named != Some(id);
     Ok(Some(past))
 }
 
 /// The undeleted run of a name.
-pub fn run_by_name(rows: &dyn Rows, project: ProjectId, name: &str) -> Result<Option<PastRun>, PastError> {
+pub fn run_by_name(
+    rows: &dyn Rows,
+    project: ProjectId,
+    name: &str,
+) -> Result<Option<PastRun>, PastError> {
     match named(rows, project, name)? {
         Some(id) => run(rows, id),
         None => Ok(None),
@@ -81,7 +96,9 @@ pub struct PastJobs {
 
 impl PastJobs {
     pub fn of(past: &PastRun) -> Self {
-        Self { submissions: past.submissions.iter().cloned().map(Arc::new).collect() }
+        Self {
+            submissions: past.submissions.iter().cloned().map(Arc::new).collect(),
+        }
     }
 
     pub fn views<'a>(&'a self, past: &'a PastRun) -> Vec<JobView<'a>> {
@@ -91,6 +108,13 @@ impl PastJobs {
             };
             self.submissions.iter().filter(own).collect()
         };
-        past.run.jobs.iter().map(|spec| JobView { spec, submissions: of(spec.replica_num, spec.job_num) }).collect()
+        past.run
+            .jobs
+            .iter()
+            .map(|spec| JobView {
+                spec,
+                submissions: of(spec.replica_num, spec.job_num),
+            })
+            .collect()
     }
 }

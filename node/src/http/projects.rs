@@ -14,7 +14,7 @@ use dstack_domain::spec::names;
 
 use super::access::{Need, Scope, allowed};
 use super::answer::{Answer, Outcome};
-use super::auth::Caller;
+use super::auth::{self, Caller};
 use super::body::{Body, MaybeBody};
 use super::convert::{self, Detail};
 use super::errors::HttpError;
@@ -31,8 +31,13 @@ pub async fn list(
     MaybeBody(request): MaybeBody<ListProjects>,
 ) -> Result<Response, HttpError> {
     let (caller, view) = caller.fresh(&context).await?;
-    let page =
-        Page::new(request.prev_created_at, request.prev_id, request.limit, MOST_ROWS, request.ascending)?;
+    let page = Page::new(
+        request.prev_created_at,
+        request.prev_id,
+        request.limit,
+        MOST_ROWS,
+        request.ascending,
+    )?;
     let mut rows: Vec<_> = view.state.projects().collect();
     let joined = |project: &model::Project| project.role_of(caller.id()).is_some();
     rows.retain(|project| match request.include_not_joined {
@@ -48,10 +53,16 @@ pub async fn list(
     }
     let total = rows.len() as u64;
     let rows = page.take(rows, |project| (project.created_at, project.id.0));
-    let projects: Vec<Project> =
-        rows.into_iter().filter_map(|project| convert::project(&view.state, project, detail)).collect();
+    let projects: Vec<Project> = rows
+        .into_iter()
+        .filter_map(|project| convert::project(&view.state, project, detail))
+        .collect();
     if request.return_total_count {
-        return Ok(Json(ProjectsInfoList { total_count: Some(total), projects }).into_response());
+        return Ok(Json(ProjectsInfoList {
+            total_count: Some(total),
+            projects,
+        })
+        .into_response());
     }
     Ok(Answer::new(projects, view.revision).into_response())
 }
@@ -68,17 +79,27 @@ pub async fn get(
 
 /// The project after a change, with its members.
 pub fn shown(view: &View, project: ProjectId) -> Outcome<Project> {
-    let found = view.state.project(project).and_then(|found| convert::project(&view.state, found, Detail::Members));
-    found.map(|project| Answer::new(project, view.revision)).ok_or(HttpError::NotFound)
+    let found = view
+        .state
+        .project(project)
+        .and_then(|found| convert::project(&view.state, found, Detail::Members));
+    found
+        .map(|project| Answer::new(project, view.revision))
+        .ok_or(HttpError::NotFound)
 }
 
-pub async fn list_only_no_fleets(State(context): State<Context>, caller: Caller) -> Outcome<Vec<Project>> {
+pub async fn list_only_no_fleets(
+    State(context): State<Context>,
+    caller: Caller,
+) -> Outcome<Vec<Project>> {
     let (caller, view) = caller.fresh(&context).await?;
     let state = &view.state;
-    let bare = state
-        .projects()
-        .filter(|project| project.role_of(caller.id()).is_some() && state.fleets_of(project.id).next().is_none());
-    let projects = bare.filter_map(|project| convert::project(state, project, Detail::NoMembers)).collect();
+    let bare = state.projects().filter(|project| {
+        project.role_of(caller.id()).is_some() && state.fleets_of(project.id).next().is_none()
+    });
+    let projects = bare
+        .filter_map(|project| convert::project(state, project, Detail::NoMembers))
+        .collect();
     Ok(Answer::new(projects, view.revision))
 }
 
@@ -89,9 +110,12 @@ pub async fn create(
     Body(request): Body<CreateProject>,
 ) -> Outcome<Project> {
     names::check_project_name(&request.project_name).map_err(HttpError::refused)?;
-    let keys =
-        ssh_keys::generate(&request.project_name).map_err(|error| HttpError::internal("make a key pair", &error))?;
-    let private = context.sealer.seal(&keys.private).map_err(|error| HttpError::internal("seal a key", &error))?;
+    let keys = ssh_keys::generate(&request.project_name)
+        .map_err(|error| HttpError::internal("make a key pair", &error))?;
+    let private = context
+        .sealer
+        .seal(&keys.private)
+        .map_err(|error| HttpError::internal("seal a key", &error))?;
     let command = command::CreateProject {
         id: ProjectId::from(env::uuid()),
         name: request.project_name.clone(),
@@ -99,9 +123,15 @@ pub async fn create(
         ssh_public_key: keys.public,
         ssh_private_key: private,
     };
-    let accepted = context.door.submit(caller.actor(), request_id.id(caller.id()), command.into()).await?;
-    let view = context.views.at(accepted.revision).await;
-    let id = view.state.project_by_name(&request.project_name).map(|project| project.id);
+    let accepted = context
+        .door
+        .submit(caller.actor(), request_id.id(caller.id()), command.into())
+        .await?;
+    let view = auth::showing(&context, accepted.revision).await?;
+    let id = view
+        .state
+        .project_by_name(&request.project_name)
+        .map(|project| project.id);
     shown(&view, id.ok_or(HttpError::NotFound)?)
 }
 
@@ -114,11 +144,20 @@ pub async fn update(
 ) -> Outcome<Project> {
     let mut scope = Scope::enter(&context, &caller, &project, Need::Admin).await?;
     if request.templates_repo.is_some() {
-        return Err(HttpError::refused("This server does not support template repositories."));
+        return Err(HttpError::refused(
+            "This server does not support template repositories.",
+        ));
     }
-    let Some(is_public) = request.is_public else { return shown(&scope.view, scope.project.id) };
-    let command = command::UpdateProject { project: scope.project_id(), is_public };
-    scope.submit(&context, request_id.id(caller.id()), command).await?;
+    let Some(is_public) = request.is_public else {
+        return shown(&scope.view, scope.project.id);
+    };
+    let command = command::UpdateProject {
+        project: scope.project_id(),
+        is_public,
+    };
+    scope
+        .submit(&context, request_id.id(caller.id()), command)
+        .await?;
     shown(&scope.view, scope.project.id)
 }
 
@@ -128,7 +167,12 @@ pub async fn delete(
     request_id: ClientRequest,
     Body(request): Body<DeleteProjects>,
 ) -> Outcome<()> {
-    let command = command::DeleteProjects { names: request.projects_names };
-    let accepted = context.door.submit(caller.actor(), request_id.id(caller.id()), command.into()).await?;
+    let command = command::DeleteProjects {
+        names: request.projects_names,
+    };
+    let accepted = context
+        .door
+        .submit(caller.actor(), request_id.id(caller.id()), command.into())
+        .await?;
     Ok(Answer::done(accepted.revision))
 }

@@ -26,9 +26,17 @@ impl<S: Send + Sync> FromRequestParts<S> for ClientRequest {
     type Rejection = HttpError;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, HttpError> {
-        let header = parts.headers.get(REQUEST_ID_HEADER).and_then(|value| value.to_str().ok());
-        let named = header.map(str::trim).filter(|text| !text.is_empty() && text.len() <= LONGEST);
-        Ok(Self { named: named.map(str::to_owned), path: parts.uri.path().to_owned() })
+        let header = parts
+            .headers
+            .get(REQUEST_ID_HEADER)
+            .and_then(|value| value.to_str().ok());
+        let named = header
+            .map(str::trim)
+            .filter(|text| !text.is_empty() && text.len() <= LONGEST);
+        Ok(Self {
+            named: named.map(str::to_owned),
+            path: parts.uri.path().to_owned(),
+        })
     }
 }
 
@@ -76,7 +84,10 @@ mod tests {
     use super::*;
 
     fn request(named: Option<&str>, path: &str) -> ClientRequest {
-        ClientRequest { named: named.map(str::to_owned), path: path.to_owned() }
+        ClientRequest {
+            named: named.map(str::to_owned),
+            path: path.to_owned(),
+        }
     }
 
     #[test]
@@ -90,7 +101,13 @@ mod tests {
 
         let unnamed = request(None, "/a");
         assert_ne!(unnamed.id(ada), unnamed.id(ada));
-        assert_eq!(unnamed.id_by_content(ada, b"spec"), unnamed.id_by_content(ada, b"spec"));
-        assert_ne!(unnamed.id_by_content(ada, b"spec"), unnamed.id_by_content(ada, b"other"));
+        assert_eq!(
+            unnamed.id_by_content(ada, b"spec"),
+            unnamed.id_by_content(ada, b"spec")
+        );
+        assert_ne!(
+            unnamed.id_by_content(ada, b"spec"),
+            unnamed.id_by_content(ada, b"other")
+        );
     }
 }

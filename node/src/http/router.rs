@@ -5,8 +5,8 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{MethodRouter, get, post};
 
 use super::{
-    absent, cluster, events, files, fleet_plans, fleets, instances, logs, members, projects, repos, run_lists, run_plans,
-    runs, secrets, server, users,
+    absent, cluster, events, files, fleet_plans, fleets, instances, logs, members, projects, repos,
+    run_lists, run_plans, runs, secrets, server, trace, users,
 };
 use crate::context::Context;
 use crate::limits;
@@ -25,6 +25,7 @@ pub fn router(context: Context) -> Router {
         .fallback(absent::unknown)
         .method_not_allowed_fallback(absent::wrong_method)
         .layer(DefaultBodyLimit::max(limits::HTTP_BODY_BYTES))
+        .layer(axum::middleware::from_fn(trace::answers))
         .with_state(context)
 }
 
@@ -41,7 +42,11 @@ fn project(rest: &str) -> String {
     format!("/api/project/{{project}}/{rest}")
 }
 
-fn in_project(router: Router<Context>, rest: &str, handler: MethodRouter<Context>) -> Router<Context> {
+fn in_project(
+    router: Router<Context>,
+    rest: &str,
+    handler: MethodRouter<Context>,
+) -> Router<Context> {
     router.route(&project(rest), handler)
 }
 
@@ -67,14 +72,20 @@ fn people() -> Router<Context> {
         .route("/api/users/delete", post(users::delete))
         .route("/api/users/public_keys/list", post(absent::list_all))
         .route("/api/projects/list", post(projects::list))
-        .route("/api/projects/list_only_no_fleets", post(projects::list_only_no_fleets))
+        .route(
+            "/api/projects/list_only_no_fleets",
+            post(projects::list_only_no_fleets),
+        )
         .route("/api/projects/create", post(projects::create))
         .route("/api/projects/delete", post(projects::delete))
         .route("/api/projects/{project}/get", post(projects::get))
         .route("/api/projects/{project}/update", post(projects::update))
         .route("/api/projects/{project}/set_members", post(members::set))
         .route("/api/projects/{project}/add_members", post(members::add))
-        .route("/api/projects/{project}/remove_members", post(members::remove))
+        .route(
+            "/api/projects/{project}/remove_members",
+            post(members::remove),
+        )
 }
 
 fn work() -> Router<Context> {
@@ -97,8 +108,13 @@ fn work() -> Router<Context> {
     let router = Router::new()
         .route("/api/runs/list", post(run_lists::list))
         .route("/api/events/list", post(events::list))
-        .route("/api/files/get_archive_by_hash", post(files::get_archive_by_hash));
-    routes.into_iter().fold(router, |router, (rest, handler)| in_project(router, rest, handler))
+        .route(
+            "/api/files/get_archive_by_hash",
+            post(files::get_archive_by_hash),
+        );
+    routes.into_iter().fold(router, |router, (rest, handler)| {
+        in_project(router, rest, handler)
+    })
 }
 
 fn places() -> Router<Context> {
@@ -114,8 +130,16 @@ fn places() -> Router<Context> {
     let router = Router::new()
         .route("/api/fleets/list", post(fleets::list_all))
         .route("/api/instances/list", post(instances::list))
-        .route("/api/cluster/status", post(cluster::status));
-    routes.into_iter().fold(router, |router, (rest, handler)| in_project(router, rest, handler))
+        .route(
+            "/api/cluster/status",
+            get(cluster::status).post(cluster::status),
+        )
+        .route("/api/cluster/add", post(cluster::add))
+        .route("/api/cluster/promote", post(cluster::promote))
+        .route("/api/cluster/remove", post(cluster::remove));
+    routes.into_iter().fold(router, |router, (rest, handler)| {
+        in_project(router, rest, handler)
+    })
 }
 
 fn uploads() -> Router<Context> {
@@ -151,5 +175,7 @@ fn not_here() -> Router<Context> {
         ("backends/delete", post(absent::no_backends)),
     ];
     let router = Router::new().route("/api/volumes/list", post(absent::list_all));
-    routes.into_iter().fold(router, |router, (rest, handler)| in_project(router, rest, handler))
+    routes.into_iter().fold(router, |router, (rest, handler)| {
+        in_project(router, rest, handler)
+    })
 }

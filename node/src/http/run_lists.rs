@@ -55,9 +55,18 @@ struct Filter {
 
 impl Filter {
     /// None when nothing can match.
-    fn new(state: &state::State, caller: &Caller, request: &ListRuns) -> Result<Option<Self>, HttpError> {
-        let page =
-            Page::new(request.prev_submitted_at, request.prev_run_id, request.limit, MOST_RUNS, request.ascending)?;
+    fn new(
+        state: &state::State,
+        caller: &Caller,
+        request: &ListRuns,
+    ) -> Result<Option<Self>, HttpError> {
+        let page = Page::new(
+            request.prev_submitted_at,
+            request.prev_run_id,
+            request.limit,
+            MOST_RUNS,
+            request.ascending,
+        )?;
         let submissions = request.job_submissions_limit.unwrap_or(MOST_SUBMISSIONS);
         if submissions > MOST_SUBMISSIONS {
             let message = format!("Input should be less than or equal to {MOST_SUBMISSIONS}");
@@ -66,7 +75,9 @@ impl Filter {
         let user = match &request.username {
             None => None,
             Some(name) => {
-                let found = state.user_by_name(name).ok_or_else(|| HttpError::absent("User not found"))?;
+                let found = state
+                    .user_by_name(name)
+                    .ok_or_else(|| HttpError::absent("User not found"))?;
                 Some(found.id)
             }
         };
@@ -74,7 +85,12 @@ impl Filter {
         if (request.repo_id.is_some() && request.project_name.is_none()) || page.limit == 0 {
             return Ok(None);
         }
-        let wanted = |name: &str| request.project_name.as_ref().is_none_or(|other| other.eq_ignore_ascii_case(name));
+        let wanted = |name: &str| {
+            request
+                .project_name
+                .as_ref()
+                .is_none_or(|other| other.eq_ignore_ascii_case(name))
+        };
         let projects = visible(state, &caller.user).filter(|project| wanted(&project.name));
         Ok(Some(Self {
             projects: projects.map(|project| project.id).collect(),
@@ -93,23 +109,37 @@ impl Filter {
     fn matches(&self, run: &model::Run) -> bool {
         self.projects.contains(&run.project_id)
             && self.user.is_none_or(|user| run.user_id == user)
-            && self.repo.as_ref().is_none_or(|repo| run.spec.repo_id.as_ref() == Some(repo))
+            && self
+                .repo
+                .as_ref()
+                .is_none_or(|repo| run.spec.repo_id.as_ref() == Some(repo))
     }
 
     /// Unfinished runs are all in memory.
     fn active(&self, state: &state::State) -> Vec<Run> {
-        let rows = state.unfinished_runs().filter(|run| self.matches(run)).collect();
+        let rows = state
+            .unfinished_runs()
+            .filter(|run| self.matches(run))
+            .collect();
         let rows = self.page.take(rows, |run| (run.submitted_at, run.id.0));
-        rows.into_iter().map(|run| convert::run(state, run, self.shown)).collect()
+        rows.into_iter()
+            .map(|run| convert::run(state, run, self.shown))
+            .collect()
     }
 
     fn all(&self, view: &View, rows: &dyn Rows) -> Result<Vec<Run>, PastError> {
-        let sources: Vec<Source> = self.projects.iter().map(|project| source(*project)).collect();
+        let sources: Vec<Source> = self
+            .projects
+            .iter()
+            .map(|project| source(*project))
+            .collect();
         let start = self.page.after_moment.map(Timestamp::from);
         let mut found: Vec<(Timestamp, RunId, Run)> = Vec::new();
         walk(rows, &sources, start, self.page.ascending, |group| {
             for tail in group {
-                let Some((at, id)) = place(tail) else { continue };
+                let Some((at, id)) = place(tail) else {
+                    continue;
+                };
                 if self.page.follows(at.into(), id.0)
                     && let Some(run) = self.load(view, rows, id)?
                 {
@@ -128,9 +158,13 @@ impl Filter {
 
     fn load(&self, view: &View, rows: &dyn Rows, id: RunId) -> Result<Option<Run>, PastError> {
         if let Some(run) = view.state.run(id) {
-            return Ok(self.matches(run).then(|| convert::run(&view.state, run, self.shown)));
+            return Ok(self
+                .matches(run)
+                .then(|| convert::run(&view.state, run, self.shown)));
         }
-        let Some(past) = past::run(rows, id)? else { return Ok(None) };
+        let Some(past) = past::run(rows, id)? else {
+            return Ok(None);
+        };
         let jobs = PastJobs::of(&past);
         let shown = || convert::run_with(&view.state, &past.run, &jobs.views(&past), self.shown);
         Ok(self.matches(&past.run).then(shown))
@@ -138,7 +172,10 @@ impl Filter {
 }
 
 fn source(project: ProjectId) -> Source {
-    Source { table: Table::Idx, prefix: history::runs_prefix(project) }
+    Source {
+        table: Table::Idx,
+        prefix: history::runs_prefix(project),
+    }
 }
 
 /// The time and id in what follows the prefix of a project's runs.

@@ -2,7 +2,9 @@
 //! shows what would happen.
 
 use axum::extract::{Path, State};
-use dstack_api::http::runs::{ApplyAction, DEFAULT_OFFERS, GetRunPlan, JobPlan, MOST_OFFERS, RunPlan};
+use dstack_api::http::runs::{
+    ApplyAction, DEFAULT_OFFERS, GetRunPlan, JobPlan, MOST_OFFERS, RunPlan,
+};
 use dstack_domain::spec::{JobSpec, MountPoint, RunConfiguration, RunSpec, diff, validate};
 use dstack_domain::spec::{effective::effective_run, expand::plan_jobs};
 
@@ -27,22 +29,40 @@ pub async fn get_plan(
     let scope = Scope::enter(&context, &caller, &project, Need::Member).await?;
     let most = request.max_offers.unwrap_or(DEFAULT_OFFERS);
     if most == 0 || most > MOST_OFFERS {
-        return Err(HttpError::invalid("max_offers", format!("Input should be from 1 to {MOST_OFFERS}")));
+        return Err(HttpError::invalid(
+            "max_offers",
+            format!("Input should be from 1 to {MOST_OFFERS}"),
+        ));
     }
     let effective = effective(&scope, &request.run_spec)?;
     let state = scope.state();
-    let existing =
-        effective.run_name.as_deref().and_then(|name| state.run_by_name(scope.project_id(), name));
-    let fits = existing
-        .is_some_and(|run| !run.status.is_finished() && diff::run_update(&run.spec, &effective).is_possible());
-    let shown = Shown { jobs: true, submissions: usize::MAX, connection: true, now: env::now() };
+    let existing = effective
+        .run_name
+        .as_deref()
+        .and_then(|name| state.run_by_name(scope.project_id(), name));
+    let fits = existing.is_some_and(|run| {
+        !run.status.is_finished() && diff::run_update(&run.spec, &effective).is_possible()
+    });
+    let shown = Shown {
+        jobs: true,
+        submissions: usize::MAX,
+        connection: true,
+        now: env::now(),
+    };
     let jobs = plan_jobs(effective.run_name.as_deref().unwrap_or(UNNAMED), &effective);
     let plan = RunPlan {
         project_name: scope.project.name.clone(),
         user: scope.user().username.clone(),
-        job_plans: jobs.into_iter().map(|job| job_plan(&scope, &effective, job, &request)).collect(),
+        job_plans: jobs
+            .into_iter()
+            .map(|job| job_plan(&scope, &effective, job, &request))
+            .collect(),
         current_resource: existing.map(|run| convert::run(state, run, shown)),
-        action: if fits { ApplyAction::Update } else { ApplyAction::Create },
+        action: if fits {
+            ApplyAction::Update
+        } else {
+            ApplyAction::Create
+        },
         effective_run_spec: Some(effective),
         run_spec: request.run_spec,
     };
@@ -53,7 +73,9 @@ pub async fn get_plan(
 pub fn effective(scope: &Scope, spec: &RunSpec) -> Result<RunSpec, HttpError> {
     validate::run(&spec.configuration).map_err(|error| HttpError::refused(error.one_line()))?;
     if spec.repo_id.is_some() != spec.repo_data.is_some() {
-        return Err(HttpError::refused("`repo_id` and `repo_data` belong together: give both or neither"));
+        return Err(HttpError::refused(
+            "`repo_id` and `repo_data` belong together: give both or neither",
+        ));
     }
     check_kind(&spec.configuration)?;
     for mount in &spec.configuration.common().volumes {
@@ -70,10 +92,12 @@ pub fn effective(scope: &Scope, spec: &RunSpec) -> Result<RunSpec, HttpError> {
 fn check_kind(configuration: &RunConfiguration) -> Result<(), HttpError> {
     match configuration {
         RunConfiguration::Task(_) => Ok(()),
-        RunConfiguration::Service(_) | RunConfiguration::DevEnvironment(_) => Err(HttpError::refused(format!(
-            "This server runs tasks, not configurations of type `{}`. Write the work as a task.",
-            configuration.kind().as_str()
-        ))),
+        RunConfiguration::Service(_) | RunConfiguration::DevEnvironment(_) => {
+            Err(HttpError::refused(format!(
+                "This server runs tasks, not configurations of type `{}`. Write the work as a task.",
+                configuration.kind().as_str()
+            )))
+        }
     }
 }
 
@@ -85,5 +109,10 @@ fn job_plan(scope: &Scope, spec: &RunSpec, job: JobSpec, request: &GetRunPlan) -
     let total_offers = offers.len() as u64;
     let max_price = offers.iter().map(|offer| offer.price).reduce(f64::max);
     offers.truncate(request.max_offers.unwrap_or(DEFAULT_OFFERS) as usize);
-    JobPlan { job_spec: job, offers, total_offers, max_price }
+    JobPlan {
+        job_spec: job,
+        offers,
+        total_offers,
+        max_price,
+    }
 }

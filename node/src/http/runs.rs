@@ -1,14 +1,14 @@
 //! Runs.
 
+use std::sync::Arc;
+
 use axum::extract::{Path, State};
-use dstack_api::http::runs::{
-    ApplyRun, DeleteRuns, GetRun, Run, RunSnapshot, StopRuns,
-};
+use dstack_api::http::runs::{ApplyRun, DeleteRuns, GetRun, Run, RunSnapshot, StopRuns};
 use dstack_domain::command::{self, Command, Reply};
 use dstack_domain::ids::{RunId, SubmissionId};
 use dstack_domain::model;
 use dstack_domain::spec::RunSpec;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::access::{Need, Scope};
 use super::answer::{Answer, Outcome};
@@ -17,14 +17,11 @@ use super::body::Body;
 use super::convert::{self, Shown};
 use super::errors::HttpError;
 use super::past::{self, PastJobs};
+use super::repetition::{self, Known};
 use super::request_id::{self, ClientRequest};
 use super::run_plans::effective;
 use crate::context::Context;
 use crate::{env, ssh_keys};
-
-/// How long the repetition of an unnamed request finds the run of its first copy: the released
-/// client tries three times within seconds, and each try may wait for a leader.
-const REPETITION: SignedDuration = SignedDuration::from_secs(60);
 
 /// One run with everything.
 fn whole(scope: &Scope, run: &model::Run) -> Run {
@@ -32,7 +29,12 @@ fn whole(scope: &Scope, run: &model::Run) -> Run {
 }
 
 fn everything() -> Shown {
-    Shown { jobs: true, submissions: usize::MAX, connection: true, now: env::now() }
+    Shown {
+        jobs: true,
+        submissions: usize::MAX,
+        connection: true,
+        now: env::now(),
+    }
 }
 
 fn not_found() -> HttpError {
@@ -50,7 +52,9 @@ pub async fn get(
     let (project, state) = (scope.project_id(), scope.state());
     let in_memory = match (&request.run_name, request.id) {
         (Some(name), _) => state.run_by_name(project, name),
-        (None, Some(id)) => state.run(RunId::from(id)).filter(|run| run.project_id == project),
+        (None, Some(id)) => state
+            .run(RunId::from(id))
+            .filter(|run| run.project_id == project),
         (None, None) => return Err(HttpError::refused("Either run_name or id must be given")),
     };
     if let Some(run) = in_memory {
@@ -62,7 +66,10 @@ pub async fn get(
         (None, Some(id)) => past::run(rows.as_ref(), RunId::from(id)),
         (None, None) => Ok(None),
     });
-    let past = past.await?.filter(|past| past.run.project_id == project).ok_or_else(not_found)?;
+    let past = past
+        .await?
+        .filter(|past| past.run.project_id == project)
+        .ok_or_else(not_found)?;
     let jobs = PastJobs::of(&past);
     let run = convert::run_with(scope.state(), &past.run, &jobs.views(&past), everything());
     Ok(Answer::new(run, scope.view.revision))
@@ -78,34 +85,62 @@ pub async fn apply(
 ) -> Outcome<Run> {
     let mut scope = Scope::enter(&context, &caller, &project, Need::Member).await?;
     let spec = effective(&scope, &request.plan.run_spec)?;
-    let content = serde_json::to_vec(&request).unwrap_or_default();
-    let mut id = match &spec.run_name {
-        Some(_) => request_id.id_by_content(caller.id(), &content),
-        None => request_id.id(caller.id()),
+    let id = match known(&scope, &request_id, &spec, &request) {
+        Known::Made(run) => return Ok(Answer::new(whole(&scope, &run), scope.view.revision)),
+        Known::New(id) => id,
     };
-    for _ in 0..2 {
-        let command = command_for(&context, &scope, &spec, &request)?;
-        let accepted = scope.submit(&context, id, command).await?;
-        let Reply::Run(run) = accepted.reply else { return Err(HttpError::Internal) };
-        let found = scope.state().run(run).filter(|run| request_id.is_named() || is_recent(run, env::now()));
-        if let Some(run) = found {
-            return Ok(Answer::new(whole(&scope, run), scope.view.revision));
-        }
-        // The same words as some time ago, but not the same request: that run is over or deleted.
-        id = request_id::fresh();
+    let command = command_for(&context, &scope, &spec, &request)?;
+    let accepted = scope.submit(&context, id, command).await?;
+    let Reply::Run(run) = accepted.reply else {
+        return Err(HttpError::Internal);
+    };
+    let run = scope.state().run(run).ok_or_else(not_found)?;
+    Ok(Answer::new(whole(&scope, run), scope.view.revision))
+}
+
+/// Unnamed runs get a name each time; only a named one can be recognised by its content.
+fn known(
+    scope: &Scope,
+    request_id: &ClientRequest,
+    spec: &RunSpec,
+    request: &ApplyRun,
+) -> Known<Arc<model::Run>> {
+    if request_id.is_named() || spec.run_name.is_none() {
+        return Known::New(request_id.id(scope.user_id()));
     }
-    Err(not_found())
+    let content = serde_json::to_vec(request).unwrap_or_default();
+    let state = scope.state();
+    repetition::resolve(
+        state,
+        request_id.id_by_content(scope.user_id(), &content),
+        |reply| match reply {
+            Reply::Run(id) => state
+                .run(*id)
+                .filter(|run| *run.spec == *spec && is_recent(run, env::now()))
+                .cloned(),
+            _ => None,
+        },
+    )
 }
 
-/// Whether a run can be what this request made, rather than what an equal one made long ago.
+/// Whether a run can be what this request made, rather than what an equal one made long ago. One
+/// that has what was asked for needs no second update either.
 fn is_recent(run: &model::Run, now: Timestamp) -> bool {
-    let age = now.duration_since(run.last_processed_at.max(run.submitted_at));
-    !run.deleted && (!run.status.is_finished() || age < REPETITION)
+    let age = now.duration_since(run.submitted_at);
+    !run.deleted && (!run.status.is_finished() || age < repetition::WINDOW)
 }
 
-fn command_for(context: &Context, scope: &Scope, spec: &RunSpec, request: &ApplyRun) -> Result<Command, HttpError> {
+fn command_for(
+    context: &Context,
+    scope: &Scope,
+    spec: &RunSpec,
+    request: &ApplyRun,
+) -> Result<Command, HttpError> {
     let project = scope.project_id();
-    let namesake = spec.run_name.as_deref().and_then(|name| scope.state().run_by_name(project, name));
+    let namesake = spec
+        .run_name
+        .as_deref()
+        .and_then(|name| scope.state().run_by_name(project, name));
     if let Some(active) = namesake.filter(|run| !run.status.is_finished()) {
         let planned = request.plan.current_resource.as_ref();
         let update = command::UpdateRun {
@@ -131,15 +166,23 @@ fn command_for(context: &Context, scope: &Scope, spec: &RunSpec, request: &Apply
 /// client's copy is never compared byte by byte, it comes back rewritten.
 fn planned_for(scope: &Scope, run: &model::Run, planned: Option<&RunSnapshot>) -> bool {
     planned.is_some_and(|planned| {
-        planned.id == run.id.0 && effective(scope, &planned.run_spec).is_ok_and(|spec| spec == *run.spec)
+        planned.id == run.id.0
+            && effective(scope, &planned.run_spec).is_ok_and(|spec| spec == *run.spec)
     })
 }
 
 /// By which the nodes of the run reach each other.
 fn cluster_key(context: &Context) -> Result<model::ClusterKey, HttpError> {
-    let pair = ssh_keys::generate("dstack_job").map_err(|error| HttpError::internal("make a key pair", &error))?;
-    let private = context.sealer.seal(&pair.private).map_err(|error| HttpError::internal("seal a key", &error))?;
-    Ok(model::ClusterKey { public: pair.public, private })
+    let pair = ssh_keys::generate("dstack_job")
+        .map_err(|error| HttpError::internal("make a key pair", &error))?;
+    let private = context
+        .sealer
+        .seal(&pair.private)
+        .map_err(|error| HttpError::internal("seal a key", &error))?;
+    Ok(model::ClusterKey {
+        public: pair.public,
+        private,
+    })
 }
 
 /// Unknown and finished names are ignored.
@@ -151,9 +194,14 @@ pub async fn stop(
     Body(request): Body<StopRuns>,
 ) -> Outcome<()> {
     let mut scope = Scope::enter(&context, &caller, &project, Need::Member).await?;
-    let command =
-        command::StopRuns { project: scope.project_id(), names: request.runs_names, abort: request.abort };
-    let accepted = scope.submit(&context, request_id.id(caller.id()), command).await?;
+    let command = command::StopRuns {
+        project: scope.project_id(),
+        names: request.runs_names,
+        abort: request.abort,
+    };
+    let accepted = scope
+        .submit(&context, request_id.id(caller.id()), command)
+        .await?;
     Ok(Answer::done(accepted.revision))
 }
 
@@ -165,8 +213,13 @@ pub async fn delete(
     Body(request): Body<DeleteRuns>,
 ) -> Outcome<()> {
     let mut scope = Scope::enter(&context, &caller, &project, Need::Member).await?;
-    let command = command::DeleteRuns { project: scope.project_id(), names: request.runs_names };
-    let accepted = scope.submit(&context, request_id.id(caller.id()), command).await?;
+    let command = command::DeleteRuns {
+        project: scope.project_id(),
+        names: request.runs_names,
+    };
+    let accepted = scope
+        .submit(&context, request_id.id(caller.id()), command)
+        .await?;
     Ok(Answer::done(accepted.revision))
 }
 

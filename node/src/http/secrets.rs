@@ -26,7 +26,11 @@ pub async fn list(
 ) -> Outcome<Vec<Secret>> {
     let scope = Scope::enter(&context, &caller, &project, Need::Admin).await?;
     let secrets = scope.state().secrets_of(scope.project_id());
-    let shown = secrets.map(|secret| Secret { id: secret.id.0, name: secret.name.clone(), value: None });
+    let shown = secrets.map(|secret| Secret {
+        id: secret.id.0,
+        name: secret.name.clone(),
+        value: None,
+    });
     Ok(Answer::new(shown.collect(), scope.view.revision))
 }
 
@@ -38,13 +42,21 @@ pub async fn get(
 ) -> Outcome<Secret> {
     let scope = Scope::enter(&context, &caller, &project, Need::Admin).await?;
     let found = scope.state().secret(scope.project_id(), &request.name);
-    let secret = found.ok_or_else(|| HttpError::absent(format!("Secret {} not found", request.name)))?;
+    let secret =
+        found.ok_or_else(|| HttpError::absent(format!("Secret {} not found", request.name)))?;
     Ok(Answer::new(opened(&context, secret)?, scope.view.revision))
 }
 
 fn opened(context: &Context, secret: &model::Secret) -> Result<Secret, HttpError> {
-    let value = context.sealer.open(&secret.value).map_err(|error| HttpError::internal("open a secret", &error))?;
-    Ok(Secret { id: secret.id.0, name: secret.name.clone(), value: Some(value) })
+    let value = context
+        .sealer
+        .open(&secret.value)
+        .map_err(|error| HttpError::internal("open a secret", &error))?;
+    Ok(Secret {
+        id: secret.id.0,
+        name: secret.name.clone(),
+        value: Some(value),
+    })
 }
 
 pub async fn create_or_update(
@@ -62,17 +74,22 @@ pub async fn create_or_update(
             request.name
         )));
     }
-    let value =
-        context.sealer.seal(&request.value).map_err(|error| HttpError::internal("seal a secret", &error))?;
+    let value = context
+        .sealer
+        .seal(&request.value)
+        .map_err(|error| HttpError::internal("seal a secret", &error))?;
     let command = command::SetSecret {
         project: scope.project_id(),
         id: SecretId::from(env::uuid()),
         name: request.name.clone(),
         value,
     };
-    scope.submit(&context, request_id.id(caller.id()), command).await?;
+    scope
+        .submit(&context, request_id.id(caller.id()), command)
+        .await?;
     let found = scope.state().secret(scope.project_id(), &request.name);
-    let secret = found.ok_or_else(|| HttpError::absent(format!("Secret {} not found", request.name)))?;
+    let secret =
+        found.ok_or_else(|| HttpError::absent(format!("Secret {} not found", request.name)))?;
     Ok(Answer::new(opened(&context, secret)?, scope.view.revision))
 }
 
@@ -84,7 +101,12 @@ pub async fn delete(
     Body(request): Body<DeleteSecrets>,
 ) -> Outcome<()> {
     let mut scope = Scope::enter(&context, &caller, &project, Need::Admin).await?;
-    let command = command::DeleteSecrets { project: scope.project_id(), names: request.secrets_names };
-    let accepted = scope.submit(&context, request_id.id(caller.id()), command).await?;
+    let command = command::DeleteSecrets {
+        project: scope.project_id(),
+        names: request.secrets_names,
+    };
+    let accepted = scope
+        .submit(&context, request_id.id(caller.id()), command)
+        .await?;
     Ok(Answer::done(accepted.revision))
 }

@@ -7,11 +7,15 @@ use dstack_api::http::server::{Health, OAuthProviderInfo, ServerInfo};
 use crate::context::Context;
 
 pub async fn healthcheck() -> Json<Health> {
-    Json(Health { status: "running".to_owned() })
+    Json(Health {
+        status: "running".to_owned(),
+    })
 }
 
 pub async fn get_info(State(context): State<Context>) -> Json<ServerInfo> {
-    Json(ServerInfo { server_version: Some(context.settings.version.clone()) })
+    Json(ServerInfo {
+        server_version: Some(context.settings.version.clone()),
+    })
 }
 
 /// There is no single sign-on; the released client says so when the list is empty.

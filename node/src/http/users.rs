@@ -3,7 +3,9 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use dstack_api::http::users::{CreateUser, DeleteUsers, GetUser, ListUsers, MOST_ROWS, User, UserWithCreds, UsersInfoList};
+use dstack_api::http::users::{
+    CreateUser, DeleteUsers, GetUser, ListUsers, MOST_ROWS, User, UserWithCreds, UsersInfoList,
+};
 use dstack_domain::command::{self, NewUser};
 use dstack_domain::ids::UserId;
 use dstack_domain::spec::names;
@@ -31,16 +33,28 @@ pub async fn list(
     MaybeBody(request): MaybeBody<ListUsers>,
 ) -> Result<Response, HttpError> {
     let (caller, view) = caller.fresh(&context).await?;
-    let page =
-        Page::new(request.prev_created_at, request.prev_id, request.limit, MOST_ROWS, request.ascending)?;
+    let page = Page::new(
+        request.prev_created_at,
+        request.prev_id,
+        request.limit,
+        MOST_ROWS,
+        request.ascending,
+    )?;
     let mut rows: Vec<_> = view.state.users().collect();
     rows.retain(|user| caller.is_global_admin() || user.id == caller.id());
     rows.retain(|user| matches(&user.username, request.name_pattern.as_deref()));
     let total = rows.len() as u64;
     let rows = page.take(rows, |user| (user.created_at, user.id.0));
-    let users: Vec<User> = rows.into_iter().map(|user| convert::user(&view.state, user)).collect();
+    let users: Vec<User> = rows
+        .into_iter()
+        .map(|user| convert::user(&view.state, user))
+        .collect();
     if request.return_total_count {
-        return Ok(Json(UsersInfoList { total_count: Some(total), users }).into_response());
+        return Ok(Json(UsersInfoList {
+            total_count: Some(total),
+            users,
+        })
+        .into_response());
     }
     Ok(Answer::new(users, view.revision).into_response())
 }
@@ -57,9 +71,15 @@ pub async fn get_user(
 ) -> Outcome<UserWithCreds> {
     let (caller, view) = caller.fresh(&context).await?;
     let may_see = |id: UserId| caller.is_global_admin() || id == caller.id();
-    let found = view.state.user_by_name(&request.username).filter(|user| may_see(user.id));
+    let found = view
+        .state
+        .user_by_name(&request.username)
+        .filter(|user| may_see(user.id));
     let user = found.ok_or_else(|| HttpError::absent("User not found"))?;
-    Ok(Answer::new(convert::user_with_creds(&context, &view.state, user)?, view.revision))
+    Ok(Answer::new(
+        convert::user_with_creds(&context, &view.state, user)?,
+        view.revision,
+    ))
 }
 
 pub async fn create(
@@ -70,8 +90,14 @@ pub async fn create(
 ) -> Outcome<User> {
     names::check_user_name(&request.username).map_err(HttpError::refused)?;
     let token = env::uuid().to_string();
-    let keys = ssh_keys::generate(&request.username).map_err(|error| HttpError::internal("make a key pair", &error))?;
-    let seal = |text: &str| context.sealer.seal(text).map_err(|error| HttpError::internal("seal a user's keys", &error));
+    let keys = ssh_keys::generate(&request.username)
+        .map_err(|error| HttpError::internal("make a key pair", &error))?;
+    let seal = |text: &str| {
+        context
+            .sealer
+            .seal(text)
+            .map_err(|error| HttpError::internal("seal a user's keys", &error))
+    };
     let user = NewUser {
         id: UserId::from(env::uuid()),
         username: request.username,
@@ -84,7 +110,14 @@ pub async fn create(
         ssh_private_key: Some(seal(&keys.private)?),
     };
     let username = user.username.clone();
-    change(&context, &caller, &request_id, command::CreateUser { user }, &username).await
+    change(
+        &context,
+        &caller,
+        &request_id,
+        command::CreateUser { user },
+        &username,
+    )
+    .await
 }
 
 /// Replaces the whole record but the credentials.
@@ -111,9 +144,15 @@ async fn change(
     command: impl Into<command::Command>,
     username: &str,
 ) -> Outcome<User> {
-    let accepted = context.door.submit(caller.actor(), request_id.id(caller.id()), command.into()).await?;
-    let view = context.views.at(accepted.revision).await;
-    let user = view.state.user_by_name(username).ok_or_else(|| HttpError::absent("User not found"))?;
+    let accepted = context
+        .door
+        .submit(caller.actor(), request_id.id(caller.id()), command.into())
+        .await?;
+    let view = auth::showing(context, accepted.revision).await?;
+    let user = view
+        .state
+        .user_by_name(username)
+        .ok_or_else(|| HttpError::absent("User not found"))?;
     Ok(Answer::new(convert::user(&view.state, user), view.revision))
 }
 
@@ -125,9 +164,15 @@ pub async fn refresh_token(
     Body(request): Body<GetUser>,
 ) -> Outcome<UserWithCreds> {
     let token = env::uuid().to_string();
-    let sealed = context.sealer.seal(&token).map_err(|error| HttpError::internal("seal a token", &error))?;
-    let command =
-        command::RefreshToken { username: request.username.clone(), token_hash: auth::hash(&token), token: sealed };
+    let sealed = context
+        .sealer
+        .seal(&token)
+        .map_err(|error| HttpError::internal("seal a token", &error))?;
+    let command = command::RefreshToken {
+        username: request.username.clone(),
+        token_hash: auth::hash(&token),
+        token: sealed,
+    };
     renew(&context, &caller, &request_id, command, &request.username).await
 }
 
@@ -137,9 +182,17 @@ pub async fn refresh_ssh_key(
     request_id: ClientRequest,
     Body(request): Body<GetUser>,
 ) -> Outcome<UserWithCreds> {
-    let keys = ssh_keys::generate(&request.username).map_err(|error| HttpError::internal("make a key pair", &error))?;
-    let private = context.sealer.seal(&keys.private).map_err(|error| HttpError::internal("seal a key", &error))?;
-    let command = command::RefreshSshKey { username: request.username.clone(), public: keys.public, private };
+    let keys = ssh_keys::generate(&request.username)
+        .map_err(|error| HttpError::internal("make a key pair", &error))?;
+    let private = context
+        .sealer
+        .seal(&keys.private)
+        .map_err(|error| HttpError::internal("seal a key", &error))?;
+    let command = command::RefreshSshKey {
+        username: request.username.clone(),
+        public: keys.public,
+        private,
+    };
     renew(&context, &caller, &request_id, command, &request.username).await
 }
 
@@ -150,10 +203,19 @@ async fn renew(
     command: impl Into<command::Command>,
     username: &str,
 ) -> Outcome<UserWithCreds> {
-    let accepted = context.door.submit(caller.actor(), request_id.id(caller.id()), command.into()).await?;
-    let view = context.views.at(accepted.revision).await;
-    let user = view.state.user_by_name(username).ok_or_else(|| HttpError::absent("User not found"))?;
-    Ok(Answer::new(convert::user_with_creds(context, &view.state, user)?, view.revision))
+    let accepted = context
+        .door
+        .submit(caller.actor(), request_id.id(caller.id()), command.into())
+        .await?;
+    let view = auth::showing(context, accepted.revision).await?;
+    let user = view
+        .state
+        .user_by_name(username)
+        .ok_or_else(|| HttpError::absent("User not found"))?;
+    Ok(Answer::new(
+        convert::user_with_creds(context, &view.state, user)?,
+        view.revision,
+    ))
 }
 
 pub async fn delete(
@@ -162,7 +224,12 @@ pub async fn delete(
     request_id: ClientRequest,
     Body(request): Body<DeleteUsers>,
 ) -> Outcome<()> {
-    let command = command::DeleteUsers { usernames: request.users };
-    let accepted = context.door.submit(caller.actor(), request_id.id(caller.id()), command.into()).await?;
+    let command = command::DeleteUsers {
+        usernames: request.users,
+    };
+    let accepted = context
+        .door
+        .submit(caller.actor(), request_id.id(caller.id()), command.into())
+        .await?;
     Ok(Answer::done(accepted.revision))
 }

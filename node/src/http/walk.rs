@@ -41,7 +41,13 @@ pub fn walk<E: From<StorageError>>(
             let found = read(rows, source, edge, ascending, chunk)?;
             if let (true, Some(last)) = (found.len() == chunk, found.last()) {
                 let time = time_of(last);
-                let nearer = |old: [u8; TIME]| if ascending { old.min(time) } else { old.max(time) };
+                let nearer = |old: [u8; TIME]| {
+                    if ascending {
+                        old.min(time)
+                    } else {
+                        old.max(time)
+                    }
+                };
                 horizon = Some(horizon.map_or(time, nearer));
             }
             for tail in found {
@@ -53,7 +59,10 @@ pub fn walk<E: From<StorageError>>(
             Some(horizon) if ascending => *time < horizon,
             Some(horizon) => *time > horizon,
         };
-        let mut ordered: Vec<_> = groups.into_iter().filter(|(time, _)| complete(time)).collect();
+        let mut ordered: Vec<_> = groups
+            .into_iter()
+            .filter(|(time, _)| complete(time))
+            .collect();
         if !ascending {
             ordered.reverse();
         }
@@ -65,7 +74,9 @@ pub fn walk<E: From<StorageError>>(
                 return Ok(());
             }
         }
-        let Some(horizon) = horizon else { return Ok(()) };
+        let Some(horizon) = horizon else {
+            return Ok(());
+        };
         // A moment with more rows than a chunk: read more at once, or it never ends.
         chunk = if progress { CHUNK } else { chunk * 2 };
         edge = Some(if ascending { horizon } else { next(horizon) });
@@ -76,7 +87,9 @@ pub fn walk<E: From<StorageError>>(
 fn edge_at(start: Timestamp, ascending: bool) -> [u8; TIME] {
     let at = match ascending {
         true => start,
-        false => start.checked_add(SignedDuration::from_micros(1)).unwrap_or(Timestamp::MAX),
+        false => start
+            .checked_add(SignedDuration::from_micros(1))
+            .unwrap_or(Timestamp::MAX),
     };
     time_of(&time_bytes(at))
 }
@@ -103,7 +116,13 @@ fn read(
         (false, Some(to)) => (source.prefix.clone(), Some(to)),
         (_, None) => (source.prefix.clone(), end),
     };
-    let scan = Scan { table: source.table, from: &from, to: to.as_deref(), reverse: !ascending, limit };
+    let scan = Scan {
+        table: source.table,
+        from: &from,
+        to: to.as_deref(),
+        reverse: !ascending,
+        limit,
+    };
     let mut found = Vec::new();
     rows.scan(scan, &mut |key, _value| {
         if let Some(tail) = key.get(source.prefix.len()..)
@@ -146,7 +165,9 @@ mod tests {
             scan: Scan<'_>,
             visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
         ) -> Result<(), StorageError> {
-            let inside = |key: &&Vec<u8>| key.as_slice() >= scan.from && scan.to.is_none_or(|to| key.as_slice() < to);
+            let inside = |key: &&Vec<u8>| {
+                key.as_slice() >= scan.from && scan.to.is_none_or(|to| key.as_slice() < to)
+            };
             let mut keys: Vec<_> = self.0.keys().filter(inside).collect();
             if scan.reverse {
                 keys.reverse();
@@ -169,10 +190,17 @@ mod tests {
     }
 
     fn collect(rows: &Memory, start: Option<Timestamp>, ascending: bool) -> Vec<Vec<u8>> {
-        let sources = [b"a", b"b"].map(|prefix| Source { table: Table::Idx, prefix: prefix.to_vec() });
+        let sources = [b"a", b"b"].map(|prefix| Source {
+            table: Table::Idx,
+            prefix: prefix.to_vec(),
+        });
         let mut seen = Vec::new();
         walk::<StorageError>(rows, &sources, start, ascending, |group| {
-            assert!(group.windows(2).all(|pair| time_of(&pair[0]) == time_of(&pair[1])));
+            assert!(
+                group
+                    .windows(2)
+                    .all(|pair| time_of(&pair[0]) == time_of(&pair[1]))
+            );
             seen.extend(group.iter().cloned());
             Ok(ControlFlow::Continue(()))
         })
@@ -198,12 +226,26 @@ mod tests {
             let seen = collect(&rows, None, ascending);
             assert_eq!(seen.len(), 1_100);
             let times: Vec<_> = seen.iter().map(|tail| time_of(tail)).collect();
-            let ordered = times.windows(2).all(|pair| if ascending { pair[0] <= pair[1] } else { pair[0] >= pair[1] });
+            let ordered = times.windows(2).all(|pair| {
+                if ascending {
+                    pair[0] <= pair[1]
+                } else {
+                    pair[0] >= pair[1]
+                }
+            });
             assert!(ordered, "ascending {ascending}");
         }
         let from = collect(&rows, Some(at(1_500)), false);
-        assert!(from.iter().all(|tail| time_of(tail) <= time_of(&time_bytes(at(1_500)))));
-        assert!(from.iter().filter(|tail| time_of(tail) == time_of(&time_bytes(at(1_500)))).count() >= 500);
+        assert!(
+            from.iter()
+                .all(|tail| time_of(tail) <= time_of(&time_bytes(at(1_500))))
+        );
+        assert!(
+            from.iter()
+                .filter(|tail| time_of(tail) == time_of(&time_bytes(at(1_500))))
+                .count()
+                >= 500
+        );
     }
 
     #[test]

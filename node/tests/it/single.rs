@@ -16,7 +16,7 @@ async fn without_flags_it_founds_itself_prints_its_token_and_survives_restarts()
     assert_eq!(status, StatusCode::OK, "{me}");
     assert_eq!(me["username"], "admin");
     let (status, _) = api.post("/api/project/main/get", json!({})).await.unwrap();
-    assert_eq!(status, StatusCode::NOT_FOUND, "an unknown path");
+    assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED, "an unknown path");
     let (status, project) = api.post("/api/projects/main/get", json!({})).await.unwrap();
     assert_eq!(status, StatusCode::OK, "{project}");
 

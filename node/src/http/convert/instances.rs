@@ -26,10 +26,15 @@ pub fn instance(state: &State, record: &Instance) -> WireInstance {
     let project = state.project(record.project_id);
     let fleet = state.fleet(record.fleet_id);
     // While it waits for its next attempt, the last failure is the best answer to "why".
-    let message = record.termination_message.clone().or_else(|| record.last_error.clone());
+    let message = record
+        .termination_message
+        .clone()
+        .or_else(|| record.last_error.clone());
     WireInstance {
         id: record.id.0,
-        project_name: project.map(|project| project.name.clone()).unwrap_or_default(),
+        project_name: project
+            .map(|project| project.name.clone())
+            .unwrap_or_default(),
         backend: Some(BackendType::Remote),
         instance_type: Some(record.instance_type.clone().unwrap_or_else(unknown_type)),
         name: record.name.clone(),
@@ -50,7 +55,10 @@ pub fn instance(state: &State, record: &Instance) -> WireInstance {
         price: Some(0.0),
         total_blocks: Some(record.total_blocks.unwrap_or(1)),
         busy_blocks: record.busy_blocks,
-        gpu_driver: record.facts.as_ref().and_then(|facts| facts.gpu_driver.clone()),
+        gpu_driver: record
+            .facts
+            .as_ref()
+            .and_then(|facts| facts.gpu_driver.clone()),
     }
 }
 
@@ -62,5 +70,8 @@ fn job_name(state: &State, record: &Instance) -> Option<String> {
 
 /// The word serde writes for an enum of plain words.
 fn word<T: serde::Serialize>(value: T) -> Option<String> {
-    serde_json::to_value(value).ok()?.as_str().map(str::to_owned)
+    serde_json::to_value(value)
+        .ok()?
+        .as_str()
+        .map(str::to_owned)
 }

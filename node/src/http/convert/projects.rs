@@ -34,7 +34,11 @@ pub fn project(state: &State, project: &Project, detail: Detail) -> Option<WireP
 }
 
 fn members(state: &State, project: &Project) -> Vec<WireMember> {
-    project.members.iter().filter_map(|member| wire_member(state, member)).collect()
+    project
+        .members
+        .iter()
+        .filter_map(|member| wire_member(state, member))
+        .collect()
 }
 
 fn wire_member(state: &State, member: &Member) -> Option<WireMember> {

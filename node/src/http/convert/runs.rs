@@ -1,9 +1,12 @@
 //! Runs, jobs and submissions.
 
-use dstack_api::http::jobs::{Job as WireJob, JobConnectionInfo, JobProvisioningData, JobSubmission as WireSubmission};
+use dstack_api::http::jobs::{
+    Job as WireJob, JobConnectionInfo, JobProvisioningData, JobSubmission as WireSubmission,
+};
 use dstack_api::http::runs::{Run as WireRun, RunFleet};
 use dstack_domain::model::{
-    JobStatus, Run, Submission, run_error, run_status_message, submission_error, submission_status_message,
+    JobStatus, Run, Submission, run_error, run_status_message, submission_error,
+    submission_status_message,
 };
 use dstack_domain::spec::JobSpec;
 use dstack_domain::state::{JobView, State};
@@ -29,23 +32,39 @@ pub fn run(state: &State, record: &Run, shown: Shown) -> WireRun {
 
 /// A run and its jobs, wherever they were read.
 pub fn run_with(state: &State, record: &Run, jobs: &[JobView<'_>], shown: Shown) -> WireRun {
-    let latest: Vec<&Submission> = jobs.iter().filter_map(|job| job.latest().map(|arc| arc.as_ref())).collect();
+    let latest: Vec<&Submission> = jobs
+        .iter()
+        .filter_map(|job| job.latest().map(|arc| arc.as_ref()))
+        .collect();
     let project = state.project(record.project_id);
     let user = state.user(record.user_id);
     let fleet = record.fleet_id.and_then(|id| state.fleet(id));
     WireRun {
         id: record.id.0,
-        project_name: project.map(|project| project.name.clone()).unwrap_or_default(),
+        project_name: project
+            .map(|project| project.name.clone())
+            .unwrap_or_default(),
         user: user.map(|user| user.username.clone()).unwrap_or_default(),
-        fleet: fleet.map(|fleet| RunFleet { id: fleet.id.0, name: fleet.name.clone() }),
+        fleet: fleet.map(|fleet| RunFleet {
+            id: fleet.id.0,
+            name: fleet.name.clone(),
+        }),
         submitted_at: record.submitted_at.into(),
         last_processed_at: record.last_processed_at.into(),
         status: record.status,
         status_message: run_status_message(record, &latest),
-        termination_reason: record.termination_reason.map(|reason| reason.as_str().to_owned()),
+        termination_reason: record
+            .termination_reason
+            .map(|reason| reason.as_str().to_owned()),
         run_spec: record.spec.as_ref().clone(),
-        jobs: if shown.jobs { wire_jobs(record, jobs, shown) } else { Vec::new() },
-        latest_job_submission: latest.first().map(|submission| wire_submission(submission, shown)),
+        jobs: if shown.jobs {
+            wire_jobs(record, jobs, shown)
+        } else {
+            Vec::new()
+        },
+        latest_job_submission: latest
+            .first()
+            .map(|submission| wire_submission(submission, shown)),
         cost: cost(jobs, shown.now),
         service: None,
         deployment_num: record.deployment_num,
@@ -60,12 +79,21 @@ fn wire_jobs(record: &Run, jobs: &[JobView<'_>], shown: Shown) -> Vec<WireJob> {
     let with_submissions = jobs.iter().filter(|job| !job.submissions.is_empty());
     with_submissions
         .map(|job| {
-            let skip = job.submissions.len().saturating_sub(shown.submissions.max(1));
+            let skip = job
+                .submissions
+                .len()
+                .saturating_sub(shown.submissions.max(1));
             let kept = job.submissions.iter().skip(skip);
             WireJob {
                 job_spec: shown_spec(job.spec),
-                job_submissions: kept.map(|submission| wire_submission(submission, shown)).collect(),
-                job_connection_info: if shown.connection { connection(record, job) } else { None },
+                job_submissions: kept
+                    .map(|submission| wire_submission(submission, shown))
+                    .collect(),
+                job_connection_info: if shown.connection {
+                    connection(record, job)
+                } else {
+                    None
+                },
             }
         })
         .collect()
@@ -89,10 +117,15 @@ fn wire_submission(submission: &Submission, shown: Shown) -> WireSubmission {
         inactivity_secs: None,
         status: submission.status,
         status_message: submission_status_message(submission),
-        termination_reason: submission.termination_reason.map(|reason| reason.as_str().to_owned()),
+        termination_reason: submission
+            .termination_reason
+            .map(|reason| reason.as_str().to_owned()),
         termination_reason_message: submission.termination_reason_message.clone(),
         exit_status: submission.exit_status(),
-        job_provisioning_data: submission.provisioning_data.clone().map(|data| attachable(data, shown)),
+        job_provisioning_data: submission
+            .provisioning_data
+            .clone()
+            .map(|data| attachable(data, shown)),
         job_runtime_data: submission.runtime_data.clone(),
         error: submission_error(submission).map(str::to_owned),
         probes: Vec::new(),
@@ -110,9 +143,15 @@ fn attachable(mut data: JobProvisioningData, shown: Shown) -> JobProvisioningDat
 }
 
 fn connection(record: &Run, job: &JobView<'_>) -> Option<JobConnectionInfo> {
-    let running = job.latest().is_some_and(|latest| latest.status == JobStatus::Running);
+    let running = job
+        .latest()
+        .is_some_and(|latest| latest.status == JobStatus::Running);
     let first = job.spec.replica_num == 0 && job.spec.job_num == 0;
-    let host = if first { record.name.clone() } else { job.spec.job_name.clone() };
+    let host = if first {
+        record.name.clone()
+    } else {
+        job.spec.job_name.clone()
+    };
     running.then(|| JobConnectionInfo {
         attached_ssh_command: Some(vec!["ssh".to_owned(), host]),
         ..JobConnectionInfo::default()
@@ -122,11 +161,21 @@ fn connection(record: &Run, job: &JobView<'_>) -> Option<JobConnectionInfo> {
 /// Price times duration over all submissions, with four decimals.
 fn cost(jobs: &[JobView<'_>], now: Timestamp) -> f64 {
     let of = |submission: &Submission| {
-        let price = submission.provisioning_data.as_ref().map_or(0.0, |data| data.price);
+        let price = submission
+            .provisioning_data
+            .as_ref()
+            .map_or(0.0, |data| data.price);
         let end = submission.finished_at.unwrap_or(now);
-        let seconds = end.duration_since(submission.submitted_at).as_secs_f64().max(0.0);
+        let seconds = end
+            .duration_since(submission.submitted_at)
+            .as_secs_f64()
+            .max(0.0);
         price * seconds / 3600.0
     };
-    let total: f64 = jobs.iter().flat_map(|job| &job.submissions).map(|submission| of(submission)).sum();
+    let total: f64 = jobs
+        .iter()
+        .flat_map(|job| &job.submissions)
+        .map(|submission| of(submission))
+        .sum();
     (total * 10_000.0).round() / 10_000.0
 }
