@@ -39,7 +39,8 @@ impl State {
             .map_or(0, |cluster| cluster.feature_level)
     }
 
-    pub(crate) fn remembered(&self, request: RequestId) -> Option<Outcome> {
+    /// The reply a request got, while it is kept for repetitions.
+    pub fn remembered(&self, request: RequestId) -> Option<Outcome> {
         self.remembered
             .get(&request)
             .map(|record| record.reply.clone())
