@@ -191,12 +191,15 @@ impl Replica {
         tokio::time::sleep_until(left).await;
         self.closing.closed.cancel();
         let _ = self.serving.await;
+        tracing::debug!("open requests have finished");
         let _ = tokio::time::timeout(limits::TRANSFER, self.reconciling).await;
         self.hands.shutdown().await;
         self.pulse.retire();
         self.diverged.abort();
         self.founding.abort();
+        tracing::debug!("the loop and the hands have stopped");
         self.raft.shutdown().await;
+        tracing::debug!("the core has stopped");
     }
 
     async fn hand_over(&self) {

@@ -48,7 +48,12 @@ fn directives(filter: &str) -> String {
     if !matches!(filter, "error" | "warn" | "info" | "debug" | "trace") {
         return filter.to_owned();
     }
-    let others = if filter == "error" { "error" } else { "warn" };
+    let others = match filter {
+        "error" => "error",
+        "debug" | "trace" => "warn",
+        // While a peer is down the library warns of each attempt to reach it, many times a second.
+        _ => "warn,openraft=error",
+    };
     let ours = OURS.iter().map(|name| format!(",{name}={filter}"));
     ours.fold(others.to_owned(), |all, one| all + &one)
 }
