@@ -79,8 +79,8 @@ impl Link {
     async fn hold(&mut self) -> Result<std::convert::Infallible, HostError> {
         let (session, socket) = self.tools.pool.agent(self.instance).await?;
         let held = self.converse(&session, socket).await;
-        if let Err(HostError::Lost { .. } | HostError::Agent { .. }) = &held {
-            // The connection may be half dead; a new one is cheap, waiting for its keepalive is not.
+        if let Err(HostError::Lost { .. }) = &held {
+            // It may be half dead; a new one is cheap, waiting for its keepalive is not.
             self.tools.pool.drop_session(self.instance, &session).await;
         }
         held
@@ -172,7 +172,7 @@ impl<'a> Conversation<'a> {
                 }
                 _ = ping.tick() => {
                     if heard.elapsed() > SILENCE {
-                        return Err(self.agent("it has been silent"));
+                        return Err(self.lost("the agent has been silent"));
                     }
                     nonce += 1;
                     self.send(down::Kind::Ping(Ping { nonce })).await?;
@@ -188,12 +188,19 @@ impl<'a> Conversation<'a> {
         }
     }
 
+    fn lost(&self, cause: &str) -> HostError {
+        HostError::Lost {
+            at: self.session.at().clone(),
+            cause: cause.to_owned(),
+        }
+    }
+
     async fn send(&self, kind: down::Kind) -> Result<(), HostError> {
         let sent = self
             .down
             .send_timeout(Down { kind: Some(kind) }, SILENCE)
             .await;
-        sent.map_err(|_| self.agent("it takes no more messages"))
+        sent.map_err(|_| self.lost("the agent takes no more messages"))
     }
 
     fn receive(&mut self, message: Up) -> Result<(), HostError> {

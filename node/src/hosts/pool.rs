@@ -83,7 +83,8 @@ impl Pool {
         self.slot(id).lock().await.socket = Some(socket);
     }
 
-    /// Ends a connection that turned out to be of no use; the next one who needs the host makes another.
+    /// Gives up a connection that turned out to be of no use; the next one who needs the host makes another.
+    /// It is not closed here, because somebody else may be at work on it: it ends with its last user.
     pub async fn drop_session(&self, id: InstanceId, session: &Arc<Session>) {
         let slot = self.slot(id);
         let mut slot = slot.lock().await;
@@ -94,7 +95,6 @@ impl Pool {
         {
             slot.session = None;
         }
-        session.close().await;
     }
 
     pub fn forget(&self, id: InstanceId) {

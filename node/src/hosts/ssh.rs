@@ -206,11 +206,11 @@ impl Session {
                         ChannelMsg::Failure => {
                             return Err(self.lost("it does not let us run commands"));
                         }
-                        ChannelMsg::Close => break,
+                        ChannelMsg::Close => return Ok(()),
                         _ => {}
                     }
                 }
-                Ok(())
+                Err(self.lost("it closed in the middle of a command"))
             };
             tokio::select! {
                 collected = collect => collected?,

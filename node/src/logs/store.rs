@@ -53,6 +53,7 @@ impl Page {
 pub(super) struct Inner {
     pub disk: Disk,
     pub mesh: Arc<dyn Mesh>,
+    patience: Duration,
     ships: Mutex<HashMap<(NodeId, Key), Shipper>>,
     /// The furthest end among the others, when it was asked for.
     looked: Mutex<HashMap<Key, (Instant, u64)>>,
@@ -65,19 +66,20 @@ pub struct LogStore {
 impl LogStore {
     /// Opens the store under `<data>/logs`. Register [`LogStore::service`] with the peer channel as [`LogStore::SERVICE`].
     pub fn open(data: &Path, mesh: Arc<dyn Mesh>) -> Arc<Self> {
-        Self::with_rollover(data, mesh, ROLLOVER)
+        Self::with(data, mesh, ROLLOVER, MAJORITY)
     }
 
     pub const SERVICE: &'static str = SERVICE;
 
-    /// For tests that want several files without megabytes.
-    pub fn with_rollover(data: &Path, mesh: Arc<dyn Mesh>, rollover: u64) -> Arc<Self> {
+    /// For tests, which want several files without megabytes and no majority without half a minute.
+    pub fn with(data: &Path, mesh: Arc<dyn Mesh>, rollover: u64, patience: Duration) -> Arc<Self> {
         let disk = Disk::new(data.join("logs"), rollover);
         let (ships, looked) = Default::default();
         Arc::new(Self {
             inner: Arc::new(Inner {
                 disk,
                 mesh,
+                patience,
                 ships,
                 looked,
             }),
@@ -100,7 +102,7 @@ impl LogStore {
         frames: Bytes,
     ) -> Result<u64, LogError> {
         let key = Key::new(submission, stream);
-        let deadline = Instant::now() + MAJORITY;
+        let deadline = Instant::now() + self.inner.patience;
         let end = match self
             .inner
             .append_local(key, offset, frames.clone(), false)
@@ -138,7 +140,7 @@ impl LogStore {
     /// Answers the offset from which the agent should send.
     pub async fn resume(&self, submission: SubmissionId, stream: Stream) -> Result<u64, LogError> {
         let key = Key::new(submission, stream);
-        let deadline = Instant::now() + MAJORITY;
+        let deadline = Instant::now() + self.inner.patience;
         let end = self.inner.catch_up_with_majority(key, deadline).await?;
         self.inner.replicated(key, end, deadline).await?;
         Ok(end)
