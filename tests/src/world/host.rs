@@ -76,6 +76,8 @@ pub struct AgentJob {
     pub process: Option<usize>,
     pub stop_at: Option<Timestamp>,
     pub exit: Option<ObservedPhase>,
+    /// Not in the desired set any more: forgotten as soon as it is dead.
+    pub unwanted: bool,
 }
 
 impl Host {
@@ -133,7 +135,15 @@ impl Host {
     }
 }
 
+/// Killing takes a moment.
+const DEATH_MS: i64 = 2000;
+
 impl AgentJob {
+    fn kill(&mut self, now: Timestamp) {
+        let at = after(now, if self.process.is_some() { DEATH_MS } else { 0 });
+        self.stop_at = Some(self.stop_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
     fn phase(&self) -> ObservedPhase {
         match (&self.exit, self.process) {
             (Some(exit), _) => exit.clone(),
@@ -225,6 +235,9 @@ impl World {
                 end_job(&mut self.processes, job, now, Some(status));
             }
         }
+        agent
+            .jobs
+            .retain(|_, job| !(job.unwanted && job.exit.is_some()));
     }
 
     /// The agent takes a whole desired set, unless it comes from an older leader.
@@ -241,13 +254,12 @@ impl World {
         }
         (agent.epoch, agent.generation) = (epoch, generation);
         let wanted: BTreeSet<SubmissionId> = set.jobs.iter().map(|job| job.submission).collect();
-        agent.jobs.retain(|submission, job| {
-            let keep = wanted.contains(submission);
-            if !keep && job.exit.is_none() {
-                end_job(&mut self.processes, job, now, None);
+        for (submission, job) in &mut agent.jobs {
+            if !wanted.contains(submission) {
+                job.unwanted = true;
+                job.kill(now);
             }
-            keep
-        });
+        }
         for order in &set.jobs {
             let script = scripts
                 .get(&(order.run_name.clone(), order.job.job_num))
@@ -263,6 +275,7 @@ impl World {
                         process: None,
                         stop_at: None,
                         exit: None,
+                        unwanted: false,
                     };
                     agent.jobs.insert(order.submission, job);
                 }
@@ -274,7 +287,7 @@ impl World {
                     };
                     job.stop_at = Some(after(now, wait));
                 }
-                (DesiredPhase::Kill, Some(job)) => job.stop_at = Some(now),
+                (DesiredPhase::Kill, Some(job)) => job.kill(now),
                 _ => {}
             }
         }

@@ -29,7 +29,6 @@ pub struct Leader {
 struct Link {
     connected: bool,
     trying_since: Option<Timestamp>,
-    last_seen: Option<Timestamp>,
     pushed: Option<DesiredSet>,
     generation: u64,
     reported: Option<ObservedJobs>,
@@ -114,7 +113,7 @@ impl World {
         let agents = leader.links.iter().map(|(id, link)| {
             let fact = AgentFact {
                 connected: link.connected,
-                last_seen: link.last_seen,
+                last_seen: self.last_seen.get(id).copied(),
                 trying_since: link.trying_since,
                 error: (!link.connected).then(|| "timed out".to_owned()),
             };
@@ -290,7 +289,7 @@ impl World {
         let reconnected = !link.connected;
         link.connected = true;
         link.trying_since = None;
-        link.last_seen = Some(now);
+        self.last_seen.insert(id, now);
         let news = link.pushed.as_ref() != Some(set);
         if news {
             link.generation += 1;

@@ -3,7 +3,7 @@
 use super::{Host, Leader, Memory, Process, Script};
 use crate::rng::Rng;
 use dstack_domain::command::Reply;
-use dstack_domain::ids::{ProjectId, UserId};
+use dstack_domain::ids::{InstanceId, ProjectId, UserId};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 
@@ -39,6 +39,8 @@ pub struct World {
     pub term: u64,
     /// By address.
     pub hosts: BTreeMap<String, Host>,
+    /// When any replica last heard from an agent: shared outside the log, so a new leader is not blind.
+    pub last_seen: BTreeMap<InstanceId, Timestamp>,
     /// Every process that ever ran, anywhere.
     pub processes: Vec<Process>,
     /// What a job's processes do, by run name and job number; `Script::default` otherwise.
@@ -64,6 +66,7 @@ impl World {
             election_at: start,
             term: 0,
             hosts: BTreeMap::new(),
+            last_seen: BTreeMap::new(),
             processes: Vec::new(),
             scripts: BTreeMap::new(),
             project,

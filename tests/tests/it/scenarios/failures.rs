@@ -88,6 +88,33 @@ fn a_host_silent_for_two_minutes_fails_its_job_and_keeps_its_place() {
 }
 
 #[test]
+fn what_was_given_up_is_dead_before_anything_new_starts() {
+    let mut world = long_run(1);
+    silence(&mut world, 200);
+    assert!(world.run_until(150, |world| over(world, "train")));
+    // Somebody asks for the host all the time while it comes back.
+    for number in 0..600 {
+        let name = format!("next-{number}");
+        world.scripts.insert(
+            (name.clone(), 0),
+            Script {
+                pull_ms: 0,
+                ..Script::default()
+            },
+        );
+        assert!(world.submit(&name, json!({})).is_ok());
+        world.tick();
+    }
+    let [given_up, next, ..] = world.processes.as_slice() else {
+        panic!("nothing new started")
+    };
+    assert!(
+        given_up.ended.is_some_and(|ended| ended <= next.started),
+        "{given_up:?} {next:?}"
+    );
+}
+
+#[test]
 fn a_new_leader_counts_silence_from_its_own_first_try() {
     let mut world = long_run(1);
     silence(&mut world, 3_000);
