@@ -14,8 +14,8 @@ use nix::sys::prctl;
 
 use super::outcome::outcome;
 use super::output::Output;
-use super::prepare::{Unfit, prepare};
-use super::supervise::{DEFAULT_GRACE, Limits, Supervisor};
+use super::prepare::{Prepared, Unfit, prepare};
+use super::supervise::{DEFAULT_GRACE, Limits, Signals, Supervisor};
 use crate::home::JobDir;
 use crate::process_table::ProcessId;
 use crate::record::{Claim, ExitRecord, Launch, Running, Secrets, StopOrder, reason};
@@ -84,43 +84,14 @@ async fn try_execute(
     owner: Owner,
     log: &mut Log,
 ) -> Result<ExitRecord, Unfit> {
-    let executor = |message: String| Unfit {
-        reason: reason::EXECUTOR,
-        message,
-    };
-    let launch: Launch = durable::read_json(&job.launch())
-        .map_err(|e| executor(e.to_string()))?
-        .unwrap_or_default();
-    log.say(&format!(
-        "dstack-agent {} runs {}",
-        env!("CARGO_PKG_VERSION"),
-        order.job_name
-    ));
-    for note in &launch.notes {
-        log.say(note);
-    }
-    enter_cgroups(&launch, log);
-    let secrets = take_secrets(job)
-        .map_err(|error| executor(format!("cannot read the job's secrets: {error}")))?;
-    let prepared = prepare(job, order, &launch, &secrets, &mut |line| log.say(line))?;
-    if stopped(job) {
-        return Err(Unfit {
-            reason: reason::BY_SERVER,
-            message: "stopped before it started".into(),
-        });
-    }
+    // From here on a stop no longer ends the runner itself.
+    let signals = Signals::catch().map_err(executor("cannot catch signals"))?;
+    let prepared = ready(job, order, log)?;
     let spool = SpoolWriter::open(&job.spool(), stream::JOB, owner)
-        .map_err(|error| executor(format!("cannot open the job's spool: {error}")))?;
-    let limits = Limits {
-        max_duration: order.max_duration_s.map(Duration::from_secs),
-        // `stop_duration` bounds what comes after a job (volumes); it can only shorten this.
-        grace: order.stop_duration_s.map_or(DEFAULT_GRACE, |seconds| {
-            DEFAULT_GRACE.min(Duration::from_secs(seconds))
-        }),
-    };
+        .map_err(executor("cannot open the job's spool"))?;
     let output = Output::new(spool, order.log_quota_hour_bytes);
-    let supervisor = Supervisor::start(job, &prepared, output, limits)
-        .map_err(|error| executor(format!("cannot start the job's command: {error}")))?;
+    let supervisor = Supervisor::start(job, &prepared, output, limits(order))
+        .map_err(executor("cannot start the job's command"))?;
     let running = Running {
         started_at: clock::now(),
         user: prepared.identity.name.clone(),
@@ -137,15 +108,57 @@ async fn try_execute(
         ));
     }
     let ended = supervisor
-        .run()
+        .run(signals)
         .await
-        .map_err(|error| executor(format!("the runner lost its job: {error}")))?;
+        .map_err(executor("the runner lost its job"))?;
     Ok(outcome(
         ended.status,
         ended.cause,
         &ended.output.tail(),
         clock::now(),
     ))
+}
+
+/// Everything before the command; a stop that comes meanwhile is obeyed at its end.
+fn ready(job: &JobDir, order: &JobOrder, log: &mut Log) -> Result<Prepared, Unfit> {
+    let launch: Launch = durable::read_json(&job.launch())
+        .map_err(executor("cannot read how to launch the job"))?
+        .unwrap_or_default();
+    log.say(&format!(
+        "dstack-agent {} runs {}",
+        env!("CARGO_PKG_VERSION"),
+        order.job_name
+    ));
+    for note in &launch.notes {
+        log.say(note);
+    }
+    enter_cgroups(&launch, log);
+    let secrets = take_secrets(job).map_err(executor("cannot read the job's secrets"))?;
+    let prepared = prepare(job, order, &launch, &secrets, &mut |line| log.say(line))?;
+    if stopped(job) {
+        return Err(Unfit {
+            reason: reason::BY_SERVER,
+            message: "stopped before it started".into(),
+        });
+    }
+    Ok(prepared)
+}
+
+fn limits(order: &JobOrder) -> Limits {
+    Limits {
+        max_duration: order.max_duration_s.map(Duration::from_secs),
+        // `stop_duration` bounds what comes after a job (volumes); it can only shorten this.
+        grace: order.stop_duration_s.map_or(DEFAULT_GRACE, |seconds| {
+            DEFAULT_GRACE.min(Duration::from_secs(seconds))
+        }),
+    }
+}
+
+fn executor(what: &'static str) -> impl Fn(io::Error) -> Unfit {
+    move |error| Unfit {
+        reason: reason::EXECUTOR,
+        message: format!("{what}: {error}"),
+    }
 }
 
 /// Takes the order, unless somebody has.

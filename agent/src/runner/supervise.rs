@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind, signal};
 
 use super::outcome::Cause;
 use super::output::Output;
@@ -31,6 +31,21 @@ const DRAIN: Duration = Duration::from_secs(2);
 pub struct Limits {
     pub max_duration: Option<Duration>,
     pub grace: Duration,
+}
+
+/// Signals that are for the runner to understand, not to die of.
+pub struct Signals {
+    terminate: unix::Signal,
+    interrupt: unix::Signal,
+}
+
+impl Signals {
+    pub fn catch() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
 }
 
 /// The started command.
@@ -128,9 +143,7 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Stays until the command and everything it started are gone, and its output is stored.
-    pub async fn run(mut self) -> io::Result<Ended> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+    pub async fn run(mut self, mut signals: Signals) -> io::Result<Ended> {
         let mut buffer = vec![0; 64 * 1024];
         let mut open = true;
         self.look_for_stop(false);
@@ -142,8 +155,8 @@ impl<'a> Supervisor<'a> {
                     Ok(0) | Err(_) => open = false,
                     Ok(n) => self.take(&buffer[..n]),
                 },
-                _ = terminate.recv() => self.look_for_stop(true),
-                _ = interrupt.recv() => {}, // of a terminal the runner was started from
+                _ = signals.terminate.recv() => self.look_for_stop(true),
+                _ = signals.interrupt.recv() => {}, // of a terminal the runner was started from
                 () = tokio::time::sleep_until(wake) => self.round(),
             }
         };

@@ -8,6 +8,8 @@
 //!   ones only move forward. At most a window of bytes is under way unacknowledged.
 //! - Every link gets `Observed` at once and after each change.
 
+mod accept;
+mod acts;
 mod archives;
 mod entry;
 mod launch;
