@@ -238,7 +238,14 @@ fn options(settings: &Settings, identity: dstack_raft::tls::Identity) -> Options
 }
 
 fn start_failure(settings: &Settings, error: StartError) -> Failure {
-    let dir = settings.dir.display();
+    let unusable = || {
+        let dir = settings.dir.display();
+        Failure::new(Kind::Data, format!("the data in {dir} cannot be used"))
+    };
+    let error = match error {
+        StartError::Storage(cause) => return unusable().source(cause),
+        error => error,
+    };
     let failure = match &error {
         StartError::Options(_) | StartError::Formation(_) => Failure::new(
             Kind::Usage,
@@ -252,9 +259,7 @@ fn start_failure(settings: &Settings, error: StartError) -> Failure {
             Failure::new(Kind::Credentials, "this replica cannot prove who it is")
                 .hint("make new certificates with `dstack-server init-ca`")
         }
-        StartError::Storage(_) | StartError::State(_) | StartError::File { .. } => {
-            Failure::new(Kind::Data, format!("the data in {dir} cannot be used"))
-        }
+        StartError::Storage(_) | StartError::State(_) | StartError::File { .. } => unusable(),
         StartError::Stopped(_) => {
             Failure::new(Kind::Fatal, "this replica stopped while it started")
         }
