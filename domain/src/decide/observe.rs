@@ -140,12 +140,9 @@ fn difference(submission: &Submission, job: &ObservedJob) -> Vec<JobObservation>
                 working_dir: job.working_dir.clone(),
             }]
         }
-        // It runs, or ran, and is being made ready again: the agent lost it and must not restart it.
-        ObservedPhase::Accepted | ObservedPhase::Pulling { .. } | ObservedPhase::Creating
-            if status == JobStatus::Running =>
-        {
-            vec![JobObservation::Lost]
-        }
+        // It ran, and now waits for its start: the agent lost what it knew, and must not run it
+        // twice. Creating says less: an agent that was restarted looks for the job's processes.
+        ObservedPhase::Accepted if status == JobStatus::Running => vec![JobObservation::Lost],
         ObservedPhase::Accepted | ObservedPhase::Creating if status == JobStatus::Provisioning => {
             vec![JobObservation::Preparing { pull: None }]
         }
@@ -175,5 +172,169 @@ fn is_news(old: Option<PullProgress>, new: Option<PullProgress>) -> bool {
         (_, None) => false,
         (None, Some(_)) => true,
         (Some(old), Some(new)) => tenth(old) != tenth(new),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::{AssignJobs, Assignment, FinishJob, TerminateJob};
+    use crate::model::JobReason;
+    use crate::testing::{Lab, big_host};
+    use serde_json::json;
+
+    /// A job that was just handed to the only host.
+    fn placed() -> (Lab, InstanceId, SubmissionId) {
+        let mut lab = Lab::new();
+        lab.fleet("lab", &[big_host()]);
+        let run = lab.submit("train", json!({})).id;
+        let instance = lab.state.instances().next().unwrap().id;
+        let submission = lab.state.latest_submissions(run)[0].id;
+        let assignments = vec![Assignment {
+            submission,
+            instance,
+            blocks: 1,
+        }];
+        lab.system(AssignJobs { run, assignments }).unwrap();
+        (lab, instance, submission)
+    }
+
+    fn report(submission: SubmissionId, phase: ObservedPhase) -> ObservedJobs {
+        let job = ObservedJob {
+            submission,
+            phase,
+            ports: BTreeMap::from([(8000, 8000)]),
+            container_user: Some("root".into()),
+            working_dir: None,
+        };
+        ObservedJobs {
+            epoch: 1,
+            generation: 1,
+            jobs: vec![job],
+        }
+    }
+
+    /// Applies what follows from a report; answers how many commands that was.
+    fn tell(lab: &mut Lab, instance: InstanceId, report: &ObservedJobs) -> usize {
+        let commands = observe(&lab.state, instance, report, lab.now);
+        let count = commands.len();
+        for command in commands {
+            lab.system(command).unwrap();
+        }
+        count
+    }
+
+    fn pulling(downloaded_bytes: u64) -> ObservedPhase {
+        let progress = PullProgress {
+            downloaded_bytes,
+            extracted_bytes: 0,
+            total_bytes: 1000,
+            is_total_bytes_final: true,
+        };
+        ObservedPhase::Pulling {
+            progress: Some(progress),
+        }
+    }
+
+    #[test]
+    fn each_change_is_recorded_once() {
+        let (mut lab, instance, id) = placed();
+        let running = report(id, ObservedPhase::Running { started_at: None });
+        for (step, commands) in [
+            (report(id, ObservedPhase::Accepted), 1),
+            (report(id, ObservedPhase::Accepted), 0),
+            (report(id, pulling(10)), 1),
+            (report(id, pulling(20)), 0),
+            (report(id, pulling(500)), 1),
+            (running.clone(), 1),
+            (running, 0),
+            (report(id, ObservedPhase::Creating), 0),
+        ] {
+            assert_eq!(tell(&mut lab, instance, &step), commands, "{step:?}");
+        }
+        let job = lab.state.submission(id).unwrap();
+        assert_eq!(job.status, JobStatus::Running);
+        assert_eq!(
+            job.runtime_data.as_ref().unwrap().ports,
+            Some(BTreeMap::from([(8000, 8000)]))
+        );
+    }
+
+    #[test]
+    fn a_job_the_agent_lost_fails_and_is_not_run_again() {
+        for lost in [
+            ObservedJobs::default(),
+            report(SubmissionId(uuid::Uuid::nil()), ObservedPhase::Accepted),
+        ] {
+            let (mut lab, instance, id) = placed();
+            assert_eq!(
+                tell(&mut lab, instance, &lost),
+                0,
+                "it may not have arrived yet"
+            );
+            tell(
+                &mut lab,
+                instance,
+                &report(id, ObservedPhase::Running { started_at: None }),
+            );
+            assert_eq!(tell(&mut lab, instance, &lost), 1);
+            let job = lab.state.submission(id).unwrap();
+            assert_eq!(job.termination_reason, Some(JobReason::ExecutorError));
+        }
+    }
+
+    #[test]
+    fn another_hosts_word_does_not_count() {
+        let (mut lab, _, id) = placed();
+        lab.fleet("other", &[big_host()]);
+        let other = lab
+            .state
+            .instances()
+            .find(|i| i.name == "other-0")
+            .unwrap()
+            .id;
+        assert_eq!(
+            tell(
+                &mut lab,
+                other,
+                &report(id, ObservedPhase::Running { started_at: None })
+            ),
+            0
+        );
+    }
+
+    #[test]
+    fn a_host_is_free_again_when_its_agent_says_so() {
+        let (mut lab, instance, id) = placed();
+        tell(
+            &mut lab,
+            instance,
+            &report(id, ObservedPhase::Running { started_at: None }),
+        );
+        let reason = JobReason::InstanceUnreachable;
+        lab.system(TerminateJob {
+            submission: id,
+            reason,
+            message: None,
+        })
+        .unwrap();
+        lab.system(FinishJob {
+            submission: id,
+            confirmed: false,
+        })
+        .unwrap();
+        let lingers = |lab: &Lab| !lab.state.instance(instance).unwrap().lingering.is_empty();
+        assert!(lingers(&lab));
+        assert_eq!(
+            tell(
+                &mut lab,
+                instance,
+                &report(id, ObservedPhase::Running { started_at: None })
+            ),
+            0
+        );
+        assert!(lingers(&lab));
+        assert_eq!(tell(&mut lab, instance, &ObservedJobs::default()), 1);
+        assert!(!lingers(&lab));
     }
 }
