@@ -26,7 +26,7 @@ EOF
 update "$AGENT_HOME/open-socket.sh" <<EOF && changed=1
 # Written by dstack: hands the agent's socket to the user that servers log in as.
 n=0
-while [ ! -S '$socket' ] && [ \$n -lt 300 ]; do sleep 0.1; n=\$((n + 1)); done
+while [ ! -S '$socket' ] && [ -d '$AGENT_HOME' ] && [ \$n -lt 300 ]; do sleep 0.1; n=\$((n + 1)); done
 [ "\$(id -un)" = '$LOGIN' ] || chown '$LOGIN' '$socket'
 EOF
 update "$AGENT_HOME/supervise.sh" <<EOF && changed=1
