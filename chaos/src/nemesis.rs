@@ -1,12 +1,13 @@
 //! What is done to the system. Each nemesis reports evidence that it bit; one that did not bite
 //! fails the campaign, since it proved nothing.
 
+use crate::lab::agents::agents_of;
 use crate::lab::{Cluster, Host};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use nix::sys::signal::Signal;
 use rand::Rng;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The trouble a campaign makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -47,7 +48,7 @@ impl Nemesis {
             Self::KillLeader => kill_leader(cluster).await,
             Self::KillFollower => kill_follower(cluster).await,
             Self::KillAll => kill_all(cluster).await,
-            Self::KillAgent => kill_agent(hosts, rng),
+            Self::KillAgent => kill_agent(hosts, rng).await,
             Self::PauseLeader => pause_leader(cluster, rng).await,
             Self::RollingRestart => rolling_restart(cluster).await,
         }
@@ -104,15 +105,29 @@ async fn kill_all(cluster: &mut Cluster) -> Result<String> {
     ))
 }
 
-fn kill_agent(hosts: &[Host], rng: &mut impl Rng) -> Result<String> {
+async fn kill_agent(hosts: &[Host], rng: &mut impl Rng) -> Result<String> {
     let host = hosts
         .get(rng.random_range(0..hosts.len().max(1)))
         .context("there is no host")?;
+    wait_agent(host).await?;
     let killed = host.kill_agent()?;
     if killed == 0 {
         bail!("no agent ran on {} to be killed", host.address);
     }
-    Ok(format!("agent on {} killed", host.address))
+    wait_agent(host).await?;
+    Ok(format!("agent on {} killed and back", host.address))
+}
+
+/// Waits until the host's agent runs.
+async fn wait_agent(host: &Host) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while agents_of(&host.agent_home)?.is_empty() {
+        if Instant::now() > deadline {
+            bail!("the agent on {} does not come back", host.address);
+        }
+        crate::lab::pause().await;
+    }
+    Ok(())
 }
 
 async fn pause_leader(cluster: &mut Cluster, rng: &mut impl Rng) -> Result<String> {

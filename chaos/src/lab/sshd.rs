@@ -3,6 +3,8 @@
 use super::ports::free_port;
 use super::process::{Process, kill_by_environment};
 use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -85,9 +87,16 @@ impl Host {
         Ok(())
     }
 
-    /// Stops sshd; the agent and its jobs go on, as they would behind a cut wire.
+    /// Stops sshd and its open sessions; the agent and its jobs go on, as they would behind a cut wire.
     pub fn close(&mut self) {
-        self.sshd = None;
+        if let Some(sshd) = self.sshd.take() {
+            // A session outlives the listener that took it.
+            let sessions = children(sshd.pid());
+            drop(sshd);
+            for session in sessions {
+                let _ = kill(session, Signal::SIGKILL); // gone already is as good
+            }
+        }
     }
 
     /// Gives the host another key, as a reinstalled machine has.
@@ -134,6 +143,28 @@ impl Drop for Host {
     fn drop(&mut self) {
         self.power_off();
     }
+}
+
+/// Direct children of a process.
+fn children(parent: Pid) -> Vec<Pid> {
+    let wanted = parent.to_string();
+    std::fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|pid| {
+            // `pid (name) state ppid …`; the name may hold blanks, so look behind its last bracket.
+            std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+                let rest = stat
+                    .rsplit_once(") ")
+                    .map(|(_, rest)| rest)
+                    .unwrap_or_default();
+                rest.split(' ').nth(1) == Some(&wanted)
+            })
+        })
+        .map(Pid::from_raw)
+        .collect()
 }
 
 /// Makes an ed25519 key pair at `path` and `path.pub`.

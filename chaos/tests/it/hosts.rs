@@ -112,7 +112,7 @@ async fn an_unreachable_host_says_why_and_is_taken_in_when_it_comes() -> Result<
     .await?;
     host.close();
     apply(&set.cli, &fleet(&set.key, &[&host]), &["-d"]).await?;
-    told(&set.cli, "refused").await?;
+    told(&set.cli, "refuses connections").await?;
     host.open().await?;
     wait_instances(&set.cli, &["idle"]).await
 }

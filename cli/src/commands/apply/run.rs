@@ -7,6 +7,7 @@ use crate::commands::{init, refused};
 use crate::failure::{Failure, Outcome};
 use crate::ui;
 use dstack_api::client::ProjectClient;
+use dstack_api::http::jobs::JobStatus;
 use dstack_api::http::runs::{
     ApplyAction, ApplyRunInput, GetRunPlan, Run, RunPlan, RunSnapshot, RunStatus,
 };
@@ -212,11 +213,12 @@ async fn follow(project: &ProjectClient, name: &str, yes: bool) -> Outcome {
 
 /// How it ended, in the server's words; success only for `done`.
 fn finish(name: &str, run: &Run) -> Outcome {
+    // The node that failed, not those that were stopped because of it.
     let worst = run
         .jobs
         .iter()
         .filter_map(|job| job.job_submissions.last().map(|last| (job, last)))
-        .find(|(_, last)| last.exit_status.is_some_and(|status| status != 0));
+        .find(|(_, last)| last.status == JobStatus::Failed);
     let latest = run.latest_job_submission.as_ref();
     let (message, detail) = match (&worst, latest) {
         (Some((job, last)), _) if run.jobs.len() > 1 => (
