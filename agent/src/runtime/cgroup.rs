@@ -28,15 +28,18 @@ pub fn make(submission: Uuid, order: &JobOrder) -> Made {
         made.notes.push(format!(
             "the job's CPU and memory limits are not enforced on this host: {error}"
         ));
-        remove_all(&made.groups);
-        made.groups.clear();
+        for group in made.groups.drain(..) {
+            let _ = fs::remove_dir(group);
+        }
     }
     made
 }
 
-/// Removes a job's groups; they are empty by now, or it is tried again.
-pub fn remove(submission: Uuid) {
-    remove_all(&candidates(Path::new(MOUNT), submission));
+/// Removes a job's groups. The kernel refuses while a process of the job is still going away.
+pub fn remove(submission: Uuid) -> io::Result<()> {
+    candidates(Path::new(MOUNT), submission)
+        .iter()
+        .try_for_each(fs::remove_dir)
 }
 
 /// Kills what is in the job's group, where the kernel can.
@@ -105,10 +108,4 @@ fn candidates(mount: &Path, submission: Uuid) -> Vec<PathBuf> {
         .map(|hierarchy| hierarchy.join(FOLDER).join(submission.to_string()))
         .filter(|group| group.is_dir())
         .collect()
-}
-
-fn remove_all(groups: &[PathBuf]) {
-    for group in groups {
-        let _ = fs::remove_dir(group);
-    }
 }

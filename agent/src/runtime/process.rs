@@ -176,8 +176,8 @@ impl Runtime for ProcessRuntime {
 
     async fn remove(&self, task: &Task, _handle: Option<&Handle>) -> Result<(), RuntimeError> {
         sweep(task);
-        cgroup::remove(task.submission);
-        Ok(())
+        cgroup::remove(task.submission)
+            .map_err(|error| RuntimeError(format!("cannot remove the job's cgroup: {error}")))
     }
 }
 

@@ -7,7 +7,7 @@ use dstack_api::agent::{DesiredJob, Phase};
 use dstack_api::agent_job::{Cluster, CodeArchive, OrderArchive, OrderRepo, OrderUser};
 use uuid::Uuid;
 
-use crate::support::{Agent, Server, order, run, sha256, with_phase};
+use crate::support::{Agent, Server, order, run, sha256, until, with_phase};
 
 fn tar_of(files: &[(&str, &str)]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
@@ -270,4 +270,34 @@ async fn a_root_agent_runs_a_job_as_its_user() {
         "{output}"
     );
     assert_eq!((job.exit_status, job.user.as_str()), (0, "nobody"));
+}
+
+#[tokio::test]
+async fn limits_are_enforced_where_the_host_allows_it() {
+    let id = Uuid::new_v4();
+    let script = "if [ -e /sys/fs/cgroup/cgroup.controllers ]; then \
+         cat /sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup)/memory.max; else \
+         cat /sys/fs/cgroup/memory$(grep :memory: /proc/self/cgroup | cut -d: -f3)/memory.limit_in_bytes; fi";
+    let mut order = order(id, script);
+    order.memory_limit_bytes = Some(64 << 20);
+    order.cpu_limit = Some(1.0);
+    let (_agent, mut server) = linked(vec![run(&order)]).await;
+    server.exit(id).await;
+    if server.text(id, "runner").contains("not enforced") {
+        eprintln!("skipped: {}", server.text(id, "runner"));
+        return;
+    }
+    assert_eq!(server.output(id), "67108864\n");
+    server.want(1, 2, vec![]).await;
+    server
+        .read_until("forgotten", |s| s.jobs.is_empty().then_some(()))
+        .await;
+    for hierarchy in ["", "memory/", "cpu/"] {
+        let group = format!("/sys/fs/cgroup/{hierarchy}dstack-agent/{id}");
+        let group = std::path::Path::new(&group);
+        until("the group is gone", async || {
+            (!group.exists()).then_some(())
+        })
+        .await;
+    }
 }
