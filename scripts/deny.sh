@@ -7,6 +7,7 @@ if ! cargo deny --version >/dev/null 2>&1; then
     echo "deny: installing cargo-deny" >&2
     CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 cargo install --locked --quiet cargo-deny
 fi
+cargo fetch --locked --quiet
 cargo deny --locked --offline check licenses bans sources
 if cargo deny fetch db >/dev/null 2>&1; then
     cargo deny --locked check advisories
