@@ -9,9 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+type Services = BTreeMap<(NodeId, &'static str), Arc<dyn PeerService>>;
+
 #[derive(Default)]
 pub struct Wires {
-    services: Mutex<BTreeMap<(NodeId, &'static str), Arc<dyn PeerService>>>,
+    services: Mutex<Services>,
     cut: Mutex<BTreeSet<NodeId>>,
 }
 

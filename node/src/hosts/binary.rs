@@ -23,11 +23,14 @@ pub struct Loaded {
 
 type Stamp = (SystemTime, u64);
 
+/// A file as it was when it was read, and what was in it.
+type Cached = (PathBuf, Stamp, Arc<Loaded>);
+
 /// Finds the binary, and reads it again only when it has changed.
 #[derive(Debug, Clone)]
 pub struct AgentBinary {
     path: PathBuf,
-    cache: Arc<Mutex<Vec<(PathBuf, Stamp, Arc<Loaded>)>>>,
+    cache: Arc<Mutex<Vec<Cached>>>,
 }
 
 impl AgentBinary {

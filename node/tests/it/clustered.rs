@@ -1,6 +1,7 @@
 //! Three replicas: any of them serves, and any of them may die.
 
 use http::StatusCode;
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::lab::{Api, Lab, Replica, until};
@@ -69,6 +70,31 @@ async fn the_leaders_death_loses_no_acknowledged_write_and_shows_no_error() {
     lab.replicas[leader].start();
     lab.replicas[leader].api().ready().await;
     writers.progress(30).await;
+    let record = writers.stop().await;
+    for api in &apis {
+        record.judge(&api.secrets().await);
+    }
+}
+
+#[tokio::test]
+async fn a_leader_that_stands_still_is_replaced_and_does_no_harm_when_it_wakes() {
+    let lab = Lab::started(&NAMES).await;
+    let apis = apis(&lab);
+    let leader = lab.leader().await;
+    let frozen = &lab.replicas[leader];
+    // The clients of the others: one that is connected to the frozen replica waits with it.
+    let rest: Vec<Api> = apis
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| *at != leader)
+        .map(|(_, api)| api.clone())
+        .collect();
+    let writers = Writers::start(rotations(&rest));
+    writers.progress(20).await;
+    frozen.signal(Signal::SIGSTOP);
+    writers.progress(40).await;
+    frozen.signal(Signal::SIGCONT);
+    writers.progress(20).await;
     let record = writers.stop().await;
     for api in &apis {
         record.judge(&api.secrets().await);
