@@ -205,8 +205,8 @@ fn free_spots<'a>(
     job: &'a JobSpec,
 ) -> impl Iterator<Item = Spot> + 'a {
     let free = state
-        .instances_of(fleet.id)
-        .filter(|instance| has_room(instance, 1));
+        .open_instances_of(fleet.id)
+        .filter(|instance| is_eligible(instance));
     free.filter_map(
         move |instance| match judge(state, wishes, fleet, instance, job) {
             Some((blocks, Availability::Idle)) => Some(Spot {

@@ -6,7 +6,8 @@ use super::{Clock, Cluster, Remembered, State};
 use crate::encoding::{EncodingError, decode};
 use crate::ids::{FleetId, InstanceId, ProjectId, RequestId, RunId, UserId};
 use crate::model::{
-    Archive, Fleet, Instance, JobStatus, Project, Repo, Run, Secret, Submission, User,
+    Archive, Fleet, Instance, InstanceStatus, JobStatus, Project, Repo, Run, Secret, Submission,
+    User,
 };
 use crate::spec::{JobSpec, RunSpec};
 use std::collections::BTreeMap;
@@ -189,15 +190,24 @@ impl State {
     }
 
     pub(super) fn insert_instance(&mut self, instance: Instance) {
-        self.fleet_instances
-            .insert((instance.fleet_id, instance.num, instance.id));
+        let place = (instance.fleet_id, instance.num, instance.id);
+        self.fleet_instances.insert(place);
+        if matches!(instance.status, InstanceStatus::Idle | InstanceStatus::Busy)
+            && instance.free_blocks() > 0
+        {
+            self.open_instances.insert(place);
+        } else {
+            self.open_instances.remove(&place);
+        }
         self.hosts.insert(instance.remote.address(), instance.id);
         self.instances.insert(instance.id, Arc::new(instance));
     }
 
     pub(super) fn drop_instance(&mut self, id: InstanceId) {
         if let Some(old) = self.instances.remove(&id) {
-            self.fleet_instances.remove(&(old.fleet_id, old.num, id));
+            let place = (old.fleet_id, old.num, id);
+            self.fleet_instances.remove(&place);
+            self.open_instances.remove(&place);
             if self.hosts.get(&old.remote.address()) == Some(&id) {
                 self.hosts.remove(&old.remote.address());
             }

@@ -119,6 +119,16 @@ impl State {
         members.filter_map(|(_, _, id)| self.instances.get(id))
     }
 
+    /// Idle and busy instances with free blocks, in order of their numbers.
+    pub fn open_instances_of(&self, fleet: FleetId) -> impl Iterator<Item = &Arc<Instance>> {
+        let start = (fleet, 0, InstanceId(uuid::Uuid::nil()));
+        let open = self
+            .open_instances
+            .range(start..)
+            .take_while(move |(owner, _, _)| *owner == fleet);
+        open.filter_map(|(_, _, id)| self.instances.get(id))
+    }
+
     /// The instance a host address (`hostname:port`, lower case) belongs to, in any project.
     pub fn instance_at(&self, address: &str) -> Option<&Arc<Instance>> {
         self.instances.get(self.hosts.get(address)?)

@@ -51,6 +51,8 @@ pub struct State {
     pub(super) fleet_names: OrdMap<(ProjectId, String), FleetId>,
     pub(super) instances: OrdMap<InstanceId, Arc<Instance>>,
     pub(super) fleet_instances: OrdSet<(FleetId, u32, InstanceId)>,
+    /// Those with free blocks, so that placement does not look at full ones.
+    pub(super) open_instances: OrdSet<(FleetId, u32, InstanceId)>,
     /// Which instance a host address belongs to, server-wide.
     pub(super) hosts: OrdMap<String, InstanceId>,
 
@@ -94,6 +96,7 @@ impl Default for State {
             fleet_names: OrdMap::new(),
             instances: OrdMap::new(),
             fleet_instances: OrdSet::new(),
+            open_instances: OrdSet::new(),
             hosts: OrdMap::new(),
             runs: OrdMap::new(),
             run_names: OrdMap::new(),
