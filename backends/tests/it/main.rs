@@ -1,5 +1,8 @@
 //! Every backend keeps the contract, and the fake cloud breaks in the ways it claims to.
 
+// Clippy's leave for tests ends at the test functions; helpers here are tests too.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use dstack_backends::fake::{Fake, Fault};
 use dstack_backends::ssh::Ssh;
 use dstack_backends::{Backend, Key, Outcome, contract};

@@ -1,5 +1,8 @@
 //! Real replicas as child processes, judged from outside by what their clients were promised.
 
+// Clippy's leave for tests ends at the test functions; helpers here are tests too.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod clustered;
 mod growing;
 mod hosts;
