@@ -134,6 +134,18 @@ mod tests {
     }
 
     #[test]
+    fn times_are_kept_to_the_microsecond() {
+        let mut lab = Lab::new();
+        lab.now = lab
+            .now
+            .saturating_add(SignedDuration::from_nanos(1_234_567_891))
+            .unwrap();
+        lab.admin(create(3, "one")).unwrap();
+        let kept = lab.state.project_by_name("one").unwrap().created_at;
+        assert_eq!(kept.subsec_nanosecond(), 234_567_000);
+    }
+
+    #[test]
     fn a_refused_command_leaves_no_trace_but_its_reply() {
         let mut lab = Lab::new();
         let rows = lab.rows.clone();

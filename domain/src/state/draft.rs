@@ -34,6 +34,12 @@ pub struct Touched {
     pub events: bool,
 }
 
+/// Times are kept to the microsecond: that is what the wire and the keys of pages carry, so a page
+/// that begins where another ended neither skips nor repeats.
+fn whole_micros(at: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
+}
+
 pub(crate) struct Draft {
     state: State,
     pub at: Timestamp,
@@ -58,7 +64,7 @@ impl Draft {
     pub fn new(state: &State, entry: &Entry) -> Self {
         Self {
             state: state.clone(),
-            at: entry.at.max(state.clock.at),
+            at: whole_micros(entry.at).max(state.clock.at),
             index: entry.index,
             actor: entry.actor,
             changes: Vec::new(),
