@@ -33,10 +33,7 @@ pub fn internal_ip(state: &State, instance: &Instance) -> Option<String> {
         .filter_map(|other| other.facts.as_ref().map(addresses))
         .collect();
     let shared = own.iter().find(|address| {
-        is_private(address.ip)
-            && others
-                .iter()
-                .all(|theirs| theirs.iter().any(|other| address.contains(other.ip)))
+        is_private(address.ip) && others.iter().all(|theirs| is_neighbour(address, theirs))
     });
     let named = literal.map(|ip| ip.to_string());
     match shared {
@@ -45,6 +42,18 @@ pub fn internal_ip(state: &State, instance: &Instance) -> Option<String> {
         None => named,
     }
 }
+
+/// Whether a host with these addresses is in the address's network, as somebody else: an address
+/// that two hosts have leads nowhere.
+fn is_neighbour(address: &Network, theirs: &[Network]) -> bool {
+    theirs.iter().any(|other| address.contains(other.ip))
+        && theirs.iter().all(|other| other.ip != address.ip)
+}
+
+/// Networks inside a host (of containers, of virtual machines) that look alike on every host.
+const INNER: [&str; 9] = [
+    "lo", "docker", "br-", "veth", "virbr", "cni", "flannel", "podman", "lxc",
+];
 
 /// An address and the network it lies in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,9 +91,11 @@ impl Network {
 }
 
 fn addresses(facts: &HostFacts) -> Vec<Network> {
-    facts
+    let outer = facts
         .nics
         .iter()
+        .filter(|nic| !INNER.iter().any(|prefix| nic.name.starts_with(prefix)));
+    outer
         .flat_map(|nic| nic.addresses.iter())
         .filter_map(|text| Network::parse(text))
         .collect()
@@ -101,6 +112,58 @@ fn is_private(ip: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::HostNic;
+    use crate::testing::{Lab, big_host};
+
+    fn host(nics: &[(&str, &str)]) -> HostFacts {
+        let nic = |(name, address): &(&str, &str)| HostNic {
+            name: (*name).into(),
+            addresses: vec![(*address).into()],
+            speed_mbps: 1000,
+        };
+        HostFacts {
+            nics: nics.iter().map(nic).collect(),
+            ..big_host()
+        }
+    }
+
+    fn chosen(hosts: &[HostFacts]) -> Vec<Option<String>> {
+        let mut lab = Lab::new();
+        let fleet = lab.fleet("lab", hosts);
+        lab.state
+            .instances_of(fleet)
+            .map(|instance| internal_ip(&lab.state, instance))
+            .collect()
+    }
+
+    #[test]
+    fn the_shared_network_is_found_among_others() {
+        let hosts = [
+            host(&[
+                ("docker0", "172.17.0.1/16"),
+                ("eth0", "192.168.1.5/24"),
+                ("ib0", "10.0.0.1/24"),
+            ]),
+            host(&[
+                ("docker0", "172.17.0.1/16"),
+                ("eth0", "192.168.2.6/24"),
+                ("ib0", "10.0.0.2/24"),
+            ]),
+        ];
+        assert_eq!(
+            chosen(&hosts),
+            [Some("10.0.0.1".to_owned()), Some("10.0.0.2".to_owned())]
+        );
+    }
+
+    #[test]
+    fn an_address_that_every_host_has_is_nobodys() {
+        let hosts = [
+            host(&[("bridge", "10.9.0.1/24")]),
+            host(&[("bridge", "10.9.0.1/24")]),
+        ];
+        assert_eq!(chosen(&hosts), [None, None]);
+    }
 
     #[test]
     fn networks_contain_by_prefix() {
