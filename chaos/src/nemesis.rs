@@ -59,11 +59,7 @@ async fn kill_leader(cluster: &mut Cluster) -> Result<String> {
     let leader = cluster.wait_leader(Duration::from_secs(30)).await?;
     let before = cluster.status(leader).await?.term;
     cluster.replicas[leader].kill()?;
-    let next = cluster.wait_leader(Duration::from_secs(30)).await?;
-    let after = cluster.status(next).await?.term;
-    if after <= before {
-        bail!("the leader was killed and the term stayed {before}");
-    }
+    let (next, after) = wait_term_after(cluster, before).await?;
     restart(cluster, leader).await?;
     Ok(format!(
         "{} killed in term {before}, {} leads term {after}",
@@ -94,11 +90,7 @@ async fn kill_all(cluster: &mut Cluster) -> Result<String> {
     for replica in &mut cluster.replicas {
         replica.wait_answers(Duration::from_secs(30)).await?;
     }
-    let next = cluster.wait_leader(Duration::from_secs(30)).await?;
-    let after = cluster.status(next).await?.term;
-    if after <= before {
-        bail!("all replicas were killed and the term stayed {before}");
-    }
+    let (next, after) = wait_term_after(cluster, before).await?;
     Ok(format!(
         "all killed in term {before}, {} leads term {after}",
         name(cluster, next)
@@ -137,11 +129,7 @@ async fn pause_leader(cluster: &mut Cluster, rng: &mut impl Rng) -> Result<Strin
     let length = Duration::from_millis(rng.random_range(2000..4000));
     tokio::time::sleep(length).await; // the length of the pause is the fault itself
     cluster.replicas[leader].signal(Signal::SIGCONT)?;
-    let next = cluster.wait_leader(Duration::from_secs(30)).await?;
-    let after = cluster.status(next).await?.term;
-    if after <= before {
-        bail!("the leader slept {length:?} and the term stayed {before}");
-    }
+    let (next, after) = wait_term_after(cluster, before).await?;
     Ok(format!(
         "{} slept {length:?}, {} leads term {after}",
         name(cluster, leader),
@@ -163,6 +151,24 @@ async fn rolling_restart(cluster: &mut Cluster) -> Result<String> {
         cluster.wait_leader(Duration::from_secs(30)).await?;
     }
     Ok("all replicas restarted in turn, each ended with exit code 0".to_owned())
+}
+
+/// Waits until a running replica leads a term after `before`: a replica that comes back may name the
+/// leader it last knew until it hears of another. Returns the leader and its term.
+async fn wait_term_after(cluster: &mut Cluster, before: u64) -> Result<(usize, u64)> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let leader = cluster.wait_leader(Duration::from_secs(30)).await?;
+        if let Ok(status) = cluster.status(leader).await
+            && status.term > before
+        {
+            return Ok((leader, status.term));
+        }
+        if Instant::now() > deadline {
+            bail!("no leader was elected after term {before}");
+        }
+        crate::lab::pause().await;
+    }
 }
 
 async fn restart(cluster: &mut Cluster, at: usize) -> Result<()> {
