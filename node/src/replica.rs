@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dstack_raft::{Handle, Options, StartError};
+use dstack_raft::{Handle, Leadership, Options, StartError};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -111,6 +111,7 @@ impl Replica {
             settings: Arc::new(settings.http.clone()),
         };
         let closing = Closing::default();
+        tokio::spawn(readdress(raft.clone(), settings.peer_address()));
         Ok(Replica {
             addr,
             serving: tokio::spawn(listen::serve(
@@ -265,6 +266,29 @@ fn start_failure(settings: &Settings, error: StartError) -> Failure {
         }
     };
     failure.source(error)
+}
+
+/// A single voter that was started without an address for its peers can be given one at a later start, and
+/// then it can grow.
+async fn readdress(raft: Handle, addr: Option<String>) {
+    let Some(addr) = addr else { return };
+    let mut leadership = raft.leadership();
+    let leads = |now: &Leadership| now.established && now.leader == Some(now.me);
+    if leadership.wait_for(leads).await.is_err() {
+        return;
+    }
+    let Ok(status) = raft.status() else { return };
+    let [alone] = &status.members[..] else { return };
+    if alone.addr == addr {
+        return;
+    }
+    match raft.readdress(&addr).await {
+        Ok(()) => tracing::info!(
+            addr,
+            "peers reach this replica at another address from now on"
+        ),
+        Err(error) => tracing::warn!(%error, addr, "the address for peers was not changed"),
+    }
 }
 
 async fn found(

@@ -124,6 +124,14 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// Where peers reach this replica, as far as it was told.
+    pub fn peer_address(&self) -> Option<String> {
+        let listen = (self.peer_listen.port() != 0).then(|| self.peer_listen.to_string());
+        self.peer_advertise.clone().or(listen)
+    }
+}
+
 fn server_dir(
     flag: Option<PathBuf>,
     variable: &impl Fn(&str) -> Option<String>,

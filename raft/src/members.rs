@@ -62,6 +62,26 @@ impl Handle {
         Ok(())
     }
 
+    /// Tells where this replica is reached from now on. Only for a single voter that leads: nobody
+    /// dials it yet, so no majority can be split by a wrong address.
+    pub async fn readdress(&self, addr: &str) -> Result<(), MembershipError> {
+        let metrics = self.metrics()?;
+        let membership = metrics.membership_config.membership();
+        let mut nodes = membership.nodes();
+        let (Some((id, member)), None) = (nodes.next(), nodes.next()) else {
+            return Err(MembershipError::Refused(
+                "only a replica that is alone changes its own address".to_owned(),
+            ));
+        };
+        let member = Member {
+            name: member.name.clone(),
+            addr: addr.to_owned(),
+        };
+        let change = ChangeMembers::SetNodes([(*id, member)].into());
+        self.told(self.running()?.raft.change_membership(change, true).await)?;
+        Ok(())
+    }
+
     fn known(&self, id: NodeId) -> Result<(), MembershipError> {
         if self.peers().list().iter().any(|p| p.id == id) {
             Ok(())

@@ -35,10 +35,21 @@ async fn a_single_replica_grows_to_three_and_its_first_member_can_go() {
     // Only the keys of this lab are used.
     let lab = Lab::new(&["a", "b", "c"]);
     let ports = [free_port(), free_port(), free_port()];
-    let mut a = member(&lab, "a", ports[0], None);
+    // It begins without an address for peers, as one does who only tries it out.
+    let mut a = member(&lab, "a", 0, None);
+    a.start();
+    a.api().ready().await;
+    assert!(a.terminate().await.success());
+    a = member(&lab, "a", ports[0], None);
     a.start();
     let api = a.api();
     api.ready().await;
+    let own = format!("127.0.0.1:{}", ports[0]);
+    until("its address is known", async || {
+        let (_, seen) = api.post("/api/cluster/status", json!({})).await.ok()?;
+        (seen["members"][0]["address"] == own.as_str()).then_some(())
+    })
+    .await;
     let secret = json!({"name": "early", "value": "x"});
     let (status, _) = api
         .post("/api/project/main/secrets/create_or_update", secret)
