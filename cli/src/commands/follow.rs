@@ -64,7 +64,7 @@ impl Follow {
 
     /// Prints until the run has ended and its log is drained; returns the run. A resubmitted job is
     /// followed into its next submission.
-    pub async fn to_end(&mut self) -> Outcome<Run> {
+    pub async fn until_end(&mut self) -> Outcome<Run> {
         loop {
             let run = self.get().await?;
             let last = self.last(&run)?;

@@ -22,7 +22,7 @@ pub async fn logs(args: Logs) -> Outcome {
         since,
     );
     if args.follow {
-        follow.to_end().await.map(drop)
+        follow.until_end().await.map(drop)
     } else {
         follow.print_all().await
     }

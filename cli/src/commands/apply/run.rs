@@ -187,7 +187,7 @@ async fn follow(project: &ProjectClient, name: &str, yes: bool) -> Outcome {
     let mut follow = Follow::new(project, name, (0, 0), false, None);
     loop {
         tokio::select! {
-            run = follow.to_end() => return finish(name, &run?),
+            run = follow.until_end() => return finish(name, &run?),
             _ = tokio::signal::ctrl_c() => ui::status_done(),
         }
         if yes {
