@@ -47,7 +47,7 @@ pub fn run(plan: &RunPlan, shown: usize, verbose: bool) {
             "Max duration",
             job.job_spec
                 .max_duration
-                .map_or_else(|| "off".into(), |limit| seconds(limit)),
+                .map_or_else(|| "off".into(), seconds),
         ),
     ];
     if verbose || profile.reservation.is_some() {
