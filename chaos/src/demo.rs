@@ -5,7 +5,7 @@
 
 use crate::lab::{Binaries, Cli, Cluster, Host, keygen};
 use crate::logs_check::gapless;
-use crate::prober::{Prober, longest_pause};
+use crate::prober::{Attempt, Prober, longest_pause};
 use crate::table;
 use anyhow::{Context, Result, bail};
 use std::net::Ipv4Addr;
@@ -34,7 +34,58 @@ pub async fn demo(keep: bool) -> Result<()> {
         .context("the demo took too long")?
 }
 
+/// What the demo plays with.
+struct Stage {
+    cluster: Cluster,
+    /// Asks a follower only.
+    cli: Cli,
+    /// Index of the replica that leads at first, and will be killed.
+    leader: usize,
+    /// Name of the follower that is asked.
+    via: String,
+    _hosts: Vec<Host>,
+}
+
 async fn play(folder: &Path, keep: bool) -> Result<()> {
+    let mut stage = open(folder).await?;
+    for file in ["fleet.dstack.yml", "pi.dstack.yml"] {
+        let detach: &[&str] = if file == "pi.dstack.yml" {
+            &["-d"]
+        } else {
+            &[]
+        };
+        let args = [&["apply", "-f", file, "-y"], detach].concat();
+        say(&format!("dstack {}", args.join(" ")));
+        println!("{}", stage.cli.run(&args).await?);
+    }
+    let urls = stage.cluster.urls().into_iter().enumerate();
+    let survivors = urls
+        .filter(|(at, _)| *at != stage.leader)
+        .map(|(_, url)| url)
+        .collect();
+    let prober = Prober::start(survivors, stage.cluster.token.clone());
+    say(&format!("dstack logs -f pi   (through {})", stage.via));
+    let (log, killed) = follow_and_kill(&stage.cli, &mut stage.cluster, stage.leader).await?;
+    prober.wait_acknowledged(1).await;
+    let attempts = prober.finish().await?;
+    tell(
+        &mut stage,
+        &log,
+        &attempts,
+        longest_pause(&attempts, killed),
+    )
+    .await?;
+    if let Some(error) = attempts.iter().find_map(|one| one.error.clone()) {
+        bail!("a write failed during the failover: {error}");
+    }
+    if keep {
+        stay(&stage.cli, &mut stage.cluster, stage.leader).await?;
+    }
+    Ok(())
+}
+
+/// Hosts, replicas, a CLI with a home of its own, and the two configurations in it.
+async fn open(folder: &Path) -> Result<Stage> {
     let binaries = Binaries::find()?;
     say("starting two hosts (sshd on 127.0.0.11 and 127.0.0.12) and three replicas");
     let key = folder.join("id_ed25519");
@@ -43,95 +94,72 @@ async fn play(folder: &Path, keep: bool) -> Result<()> {
     let mut cluster = Cluster::start(folder, 3, &binaries, &[]).await?;
     let leader = cluster.wait_leader(Duration::from_secs(30)).await?;
     let follower = cluster.follower().await?;
-    let led = cluster.replicas[leader].plan.name.clone();
     let via = cluster.replicas[follower].plan.name.clone();
+    let led = &cluster.replicas[leader].plan.name;
     say(&format!(
         "{led} leads; everything below is asked of {via}, a follower"
     ));
-
-    let home = folder.join("home");
     let cli = Cli::new(
         &binaries,
-        &home,
+        &folder.join("home"),
         &[cluster.replicas[follower].url()],
         &cluster.token,
     )?;
-    std::fs::write(
-        home.join("fleet.dstack.yml"),
-        fleet_yaml(&key, hosts[0].port),
-    )
-    .context("writing the fleet")?;
-    std::fs::write(home.join("pi.dstack.yml"), TASK).context("writing the task")?;
-    say("dstack apply -f fleet.dstack.yml -y");
-    println!(
-        "{}",
-        cli.run(&["apply", "-f", "fleet.dstack.yml", "-y"]).await?
-    );
-    say("dstack apply -f pi.dstack.yml -y -d");
-    println!(
-        "{}",
-        cli.run(&["apply", "-f", "pi.dstack.yml", "-y", "-d"])
-            .await?
-    );
+    let fleet = fleet_yaml(&key, hosts[0].port);
+    for (name, yaml) in [
+        ("fleet.dstack.yml", fleet.as_str()),
+        ("pi.dstack.yml", TASK),
+    ] {
+        std::fs::write(cli.home().join(name), yaml).with_context(|| format!("writing {name}"))?;
+    }
+    Ok(Stage {
+        cluster,
+        cli,
+        leader,
+        via,
+        _hosts: hosts,
+    })
+}
 
-    let survivors: Vec<String> = cluster
-        .urls()
-        .into_iter()
-        .enumerate()
-        .filter(|(at, _)| *at != leader)
-        .map(|(_, url)| url)
-        .collect();
-    let prober = Prober::start(survivors, cluster.token.clone());
-    say(&format!("dstack logs -f pi   (through {via})"));
-    let (master_log, killed) = follow_and_kill(&cli, &mut cluster, leader).await?;
-    prober.wait_acknowledged(1).await;
-    let attempts = prober.finish().await?;
-    let failed = attempts.iter().filter(|one| one.error.is_some()).count();
-
-    gapless(master_log.lines(), "rank 0 slice ", SLICES).context("the log of the master")?;
-    let worker_log = cli.run(&["logs", "pi", "--job", "1"]).await?;
-    gapless(worker_log.lines(), "rank 1 slice ", SLICES).context("the log of the second node")?;
-    let result = master_log
+/// Judges both logs and the run, and prints the table.
+async fn tell(stage: &mut Stage, log: &str, attempts: &[Attempt], pause: Duration) -> Result<()> {
+    gapless(log.lines(), "rank 0 slice ", SLICES).context("the log of the master")?;
+    let worker = stage.cli.run(&["logs", "pi", "--job", "1"]).await?;
+    gapless(worker.lines(), "rank 1 slice ", SLICES).context("the log of the second node")?;
+    let result = log
         .lines()
         .find(|line| line.starts_with("pi is about"))
         .context("the task printed no result")?;
-    let status = wait_done(&cli).await?;
-    let now = cluster.wait_leader(Duration::from_secs(10)).await?;
-    println!("{}", cli.run(&["ps", "-a"]).await?);
+    let status = wait_done(&stage.cli).await?;
+    let now = stage.cluster.wait_leader(Duration::from_secs(10)).await?;
+    println!("{}", stage.cli.run(&["ps", "-a"]).await?);
+    let name = |at: usize| stage.cluster.replicas[at].plan.name.clone();
+    let failed = attempts.iter().filter(|one| one.error.is_some()).count();
+    let whole = format!(
+        "{SLICES} + {SLICES}, none lost, none twice (followed through {})",
+        stage.via
+    );
     table::print(
         "What happened",
         &[
             (
                 "led first",
-                format!("{led} (killed with SIGKILL while the task ran)"),
+                format!(
+                    "{} (killed with SIGKILL while the task ran)",
+                    name(stage.leader)
+                ),
             ),
-            ("took over", cluster.replicas[now].plan.name.clone()),
-            (
-                "writes paused",
-                format!("{} ms", longest_pause(&attempts, killed).as_millis()),
-            ),
+            ("took over", name(now)),
+            ("writes paused", format!("{} ms", pause.as_millis())),
             (
                 "writes in that time",
                 format!("{} sent, {failed} failed", attempts.len()),
             ),
-            (
-                "log lines",
-                format!("{SLICES} + {SLICES}, none lost, none twice (followed through {via})"),
-            ),
+            ("log lines", whole),
             ("result", result.to_owned()),
             ("run", status),
         ],
     );
-    if failed > 0 {
-        let first = attempts
-            .iter()
-            .find_map(|one| one.error.clone())
-            .unwrap_or_default();
-        bail!("{failed} writes failed; the first: {first}");
-    }
-    if keep {
-        stay(&cli, &mut cluster, leader).await?;
-    }
     Ok(())
 }
 

@@ -81,13 +81,7 @@ impl Replica {
             data: settings.dir.join("data"),
             agent_binary: settings.agent_binary.clone(),
         })
-        .map_err(|error| {
-            Failure::new(
-                Kind::Data,
-                "the folders for logs and archives cannot be used",
-            )
-            .source(error)
-        })?;
+        .map_err(folders_failure)?;
         let pulse = Pulse::default();
         watchdog::watch(pulse.clone(), raft.clone()).map_err(|error| {
             Failure::new(Kind::Fatal, "the watchdog could not be started").source(error)
@@ -236,6 +230,14 @@ fn options(settings: &Settings, identity: dstack_raft::tls::Identity) -> Options
     options.join = settings.join.clone();
     options.dial = settings.dial.iter().cloned().collect();
     options
+}
+
+fn folders_failure(error: std::io::Error) -> Failure {
+    Failure::new(
+        Kind::Data,
+        "the folders for logs and archives cannot be used",
+    )
+    .source(error)
 }
 
 fn start_failure(settings: &Settings, error: StartError) -> Failure {

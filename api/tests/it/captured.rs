@@ -40,6 +40,12 @@ fn differences(path: &str, recorded: &Value, ours: &Value, found: &mut Vec<Strin
             }
         }
         (Value::Number(recorded), Value::Number(ours)) if recorded.as_f64() == ours.as_f64() => {}
+        // A flag sends a fleet's plain name, a file its long form; we always write the long one.
+        (Value::String(name), Value::Object(reference)) if path.contains(".fleets[") => {
+            if reference.get("name").and_then(Value::as_str) != Some(name) {
+                found.push(format!("{path}: {recorded} became {ours}"));
+            }
+        }
         _ if recorded == ours => {}
         _ => found.push(format!("{path}: {recorded} became {ours}")),
     }

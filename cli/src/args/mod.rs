@@ -168,6 +168,26 @@ pub enum ClusterCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Take a replica in as a learner; then start it with --join
+    Add {
+        /// Its --node-name
+        name: String,
+        /// Its peer address, host:port
+        address: String,
+    },
+    /// Give a learner its vote
+    Promote {
+        /// Its name
+        name: String,
+    },
+    /// Remove a replica for good; it never comes back under its old identity
+    Remove {
+        /// Its name
+        name: String,
+        /// Do not ask for confirmation
+        #[arg(short, long)]
+        yes: bool,
+    },
 }
 
 /// Arguments handed on to another program unread.
