@@ -5,7 +5,6 @@ mod fleet;
 mod keys;
 mod load;
 mod profile;
-mod references;
 mod run;
 
 pub use load::load;

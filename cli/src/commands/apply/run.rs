@@ -1,6 +1,6 @@
 //! Applying a task, dev environment or service.
 
-use super::{files, load, profile, references};
+use super::{files, load, profile};
 use crate::args::Apply;
 use crate::commands::follow::Follow;
 use crate::commands::{init, refused};
@@ -11,6 +11,7 @@ use dstack_api::http::jobs::JobStatus;
 use dstack_api::http::runs::{
     ApplyAction, ApplyRunInput, GetRunPlan, Run, RunPlan, RunSnapshot, RunStatus,
 };
+use dstack_domain::spec::resolve::resolve_for_submission;
 use dstack_domain::spec::{EntityReference, RunConfiguration, RunRepoData, RunSpec};
 use std::path::Path;
 use std::time::Duration;
@@ -73,9 +74,12 @@ async fn build(
     load::fill_env(&mut configuration.common_mut().env, args, |name| {
         std::env::var(name).ok()
     })?;
-    references::fill(&mut configuration, &args.run_args, |name| {
-        std::env::var(name).ok()
-    })?;
+    resolve_for_submission(
+        &mut configuration,
+        |name| std::env::var(name).ok(),
+        &args.run_args,
+    )
+    .map_err(|error| Failure::refused(error.to_string()))?;
     if !args.fleets.is_empty() {
         let fleets = args
             .fleets
