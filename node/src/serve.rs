@@ -71,6 +71,10 @@ async fn run(settings: Settings) -> Result<(), Failure> {
         env!("CARGO_PKG_VERSION"),
         replica.addr
     ));
+    say(&format!(
+        "Use it from a client: dstack project add --name main --url http://{} --token TOKEN",
+        replica.addr
+    ));
     match replica.run(asked, tell_token).await {
         End::Asked => {
             replica.end().await;
