@@ -1,7 +1,8 @@
 //! `dstack-chaos`: the demo, the long chaos runs, and the failover bench.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -46,7 +47,18 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    match Args::parse().command {
+    let args = Args::parse();
+    tokio::select! {
+        // First, because the kept demo ends well with the same Ctrl-C.
+        biased;
+        done = run(args.command) => done,
+        // What was started dies with the dropped future.
+        () = interrupted() => bail!("interrupted; everything that was started here is stopped"),
+    }
+}
+
+async fn run(command: Command) -> Result<()> {
+    match command {
         Command::Demo { keep } => dstack_chaos::demo::demo(keep).await,
         Command::Run {
             nemesis,
@@ -55,5 +67,16 @@ async fn main() -> Result<()> {
             seed,
         } => dstack_chaos::campaign::campaign(nemesis, seconds, runs, seed).await,
         Command::Bench { kills } => dstack_chaos::bench::bench(kills).await,
+    }
+}
+
+/// Resolves at SIGINT or SIGTERM; never, when signals cannot be received.
+async fn interrupted() {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
     }
 }

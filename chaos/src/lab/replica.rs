@@ -66,14 +66,9 @@ impl Replica {
                 &plan.http_port.to_string(),
                 "-y",
             ])
-            .args([
-                "--token",
-                &plan.token,
-                "--node-name",
-                &plan.name,
-                "--peer-listen",
-                &plan.peer,
-            ])
+            .args(["--node-name", &plan.name, "--peer-listen", &plan.peer])
+            // Not as an argument: those are for everybody to see.
+            .env("DSTACK_SERVER_ADMIN_TOKEN", &plan.token)
             .arg("--server-dir")
             .arg(&plan.data)
             .env("DSTACK_AGENT_BINARY", &self.binaries.agent)
