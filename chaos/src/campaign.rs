@@ -1,6 +1,6 @@
 //! One campaign: a lab, runs in flight, a prober, one nemesis after the other, then the verdict.
 
-use crate::lab::{Binaries, Cli, Cluster, Host, keygen};
+use crate::lab::{Binaries, Cli, Cluster, Host, current_user, keygen};
 use crate::nemesis::Nemesis;
 use crate::prober::Prober;
 use crate::verdict;
@@ -63,10 +63,7 @@ impl Lab {
     }
 
     async fn apply_fleet(&self, key: &Path) -> Result<()> {
-        let user = nix::unistd::User::from_uid(nix::unistd::getuid())
-            .ok()
-            .flatten()
-            .map_or("root".to_owned(), |user| user.name);
+        let user = current_user();
         let mut yaml = format!(
             "type: fleet\nname: lab\nplacement: cluster\nblocks: 2\nssh_config:\n  user: {user}\n  identity_file: {}\n  hosts:\n",
             key.display()

@@ -3,7 +3,7 @@
 //! Three replicas, two hosts behind real sshd, a task on both hosts, its log followed through a
 //! follower while the leader is killed; then a table of what happened.
 
-use crate::lab::{Binaries, Cli, Cluster, Host, keygen};
+use crate::lab::{Binaries, Cli, Cluster, Host, current_user, keygen};
 use crate::logs_check::gapless;
 use crate::prober::{Attempt, Prober, longest_pause};
 use crate::table;
@@ -183,10 +183,7 @@ async fn start_hosts(folder: &Path, key: &Path) -> Result<Vec<Host>> {
 }
 
 fn fleet_yaml(key: &Path, port: u16) -> String {
-    let user = nix::unistd::User::from_uid(nix::unistd::getuid())
-        .ok()
-        .flatten()
-        .map_or_else(|| "root".to_owned(), |user| user.name);
+    let user = current_user();
     FLEET
         .replace("user: ubuntu", &format!("user: {user}"))
         .replace("port: 22", &format!("port: {port}"))

@@ -17,7 +17,7 @@ pub use http::http;
 pub use ports::free_port;
 pub use process::{Process, tail};
 pub use replica::{Replica, ReplicaPlan};
-pub use sshd::{Host, keygen};
+pub use sshd::{Host, current_user, keygen};
 
 use std::time::Duration;
 

@@ -145,6 +145,14 @@ impl Drop for Host {
     }
 }
 
+/// Name of the user whose sshd and jobs these are: the one who runs the lab.
+pub fn current_user() -> String {
+    nix::unistd::User::from_uid(nix::unistd::getuid())
+        .ok()
+        .flatten()
+        .map_or_else(|| "root".to_owned(), |user| user.name)
+}
+
 /// Direct children of a process.
 fn children(parent: Pid) -> Vec<Pid> {
     let wanted = parent.to_string();

@@ -1,7 +1,7 @@
 //! Hosts that cannot be reached say why; fleets are changed in place.
 
 use anyhow::{Context, Result, ensure};
-use dstack_chaos::lab::{Binaries, Cli, Cluster, Host, keygen};
+use dstack_chaos::lab::{Binaries, Cli, Cluster, Host, current_user, keygen};
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -34,10 +34,7 @@ async fn setting() -> Result<Setting> {
 }
 
 fn fleet(key: &Path, hosts: &[&Host]) -> String {
-    let user = nix::unistd::User::from_uid(nix::unistd::getuid())
-        .ok()
-        .flatten()
-        .map_or("root".to_owned(), |user| user.name);
+    let user = current_user();
     let mut yaml = format!(
         "type: fleet\nname: lab\nssh_config:\n  user: {user}\n  identity_file: {}\n  hosts:\n",
         key.display()

@@ -2,7 +2,7 @@
 
 use super::resources::{backend, gpus, price, resources};
 use super::{Table, ago};
-use dstack_api::http::jobs::{Job, JobSubmission};
+use dstack_api::http::jobs::Job;
 use dstack_api::http::runs::Run;
 use jiff::Timestamp;
 
@@ -114,7 +114,7 @@ fn job_row(run: &Run, job: &Job, name: String, now: Timestamp) -> Row {
         gpu: "-".into(),
         resources: "-".into(),
         price: "-".into(),
-        status: status(latest),
+        status: latest.status_message.clone(),
         submitted: ago(latest.submitted_at.timestamp(), now),
         error: latest
             .error
@@ -143,11 +143,6 @@ fn job_row(run: &Run, job: &Job, name: String, now: Timestamp) -> Row {
         };
     }
     row
-}
-
-/// The server's words, with the exit status where it tells more.
-fn status(latest: &JobSubmission) -> String {
-    latest.status_message.clone()
 }
 
 fn job_name(run: &Run, job: &Job) -> String {
