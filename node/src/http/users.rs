@@ -1,5 +1,7 @@
 //! Users.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -8,6 +10,7 @@ use dstack_api::http::users::{
 };
 use dstack_domain::command::{self, NewUser};
 use dstack_domain::ids::UserId;
+use dstack_domain::model;
 use dstack_domain::spec::names;
 
 use super::answer::{Answer, Outcome};
@@ -18,6 +21,7 @@ use super::errors::HttpError;
 use super::paging::Page;
 use super::request_id::ClientRequest;
 use crate::context::Context;
+use crate::view::View;
 use crate::{env, ssh_keys};
 
 pub async fn get_my_user(State(context): State<Context>, caller: Caller) -> Outcome<UserWithCreds> {
@@ -137,6 +141,27 @@ pub async fn update(
     change(&context, &caller, &request_id, command, &username).await
 }
 
+/// A view that shows what the command did.
+async fn submit(
+    context: &Context,
+    caller: &Caller,
+    request_id: &ClientRequest,
+    command: command::Command,
+) -> Result<Arc<View>, HttpError> {
+    let accepted = context
+        .door
+        .submit(caller.actor(), request_id.id(caller.id()), command)
+        .await?;
+    auth::showing(context, accepted.revision).await
+}
+
+fn named<'a>(view: &'a View, username: &str) -> Result<&'a model::User, HttpError> {
+    view.state
+        .user_by_name(username)
+        .map(Arc::as_ref)
+        .ok_or_else(|| HttpError::absent("User not found"))
+}
+
 async fn change(
     context: &Context,
     caller: &Caller,
@@ -144,15 +169,8 @@ async fn change(
     command: impl Into<command::Command>,
     username: &str,
 ) -> Outcome<User> {
-    let accepted = context
-        .door
-        .submit(caller.actor(), request_id.id(caller.id()), command.into())
-        .await?;
-    let view = auth::showing(context, accepted.revision).await?;
-    let user = view
-        .state
-        .user_by_name(username)
-        .ok_or_else(|| HttpError::absent("User not found"))?;
+    let view = submit(context, caller, request_id, command.into()).await?;
+    let user = named(&view, username)?;
     Ok(Answer::new(convert::user(&view.state, user), view.revision))
 }
 
@@ -203,15 +221,8 @@ async fn renew(
     command: impl Into<command::Command>,
     username: &str,
 ) -> Outcome<UserWithCreds> {
-    let accepted = context
-        .door
-        .submit(caller.actor(), request_id.id(caller.id()), command.into())
-        .await?;
-    let view = auth::showing(context, accepted.revision).await?;
-    let user = view
-        .state
-        .user_by_name(username)
-        .ok_or_else(|| HttpError::absent("User not found"))?;
+    let view = submit(context, caller, request_id, command.into()).await?;
+    let user = named(&view, username)?;
     Ok(Answer::new(
         convert::user_with_creds(context, &view.state, user)?,
         view.revision,
