@@ -102,7 +102,8 @@ fn at(sorted: &[Duration], percentile: usize) -> Duration {
     sorted.get(index).copied().unwrap_or_default()
 }
 
-fn resident_mb(pid: i32) -> Result<f64> {
+/// Resident memory of a process.
+pub fn resident_mb(pid: i32) -> Result<f64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status"))
         .context("reading a replica's status")?;
     let line = text

@@ -5,6 +5,7 @@
 
 pub mod bench;
 pub mod campaign;
+pub mod compare;
 pub mod demo;
 pub mod lab;
 pub mod logs_check;

@@ -43,6 +43,18 @@ enum Command {
         #[arg(long, default_value_t = 50)]
         kills: usize,
     },
+    /// Upstream's server with SQLite beside one and three replicas of ours, the same requests in turn.
+    Compare {
+        /// The virtual environment that holds upstream's server (`scripts/pyclient.sh --server`).
+        #[arg(long)]
+        venv: std::path::PathBuf,
+        /// Seconds for each measurement.
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+        /// Also write the results there, as JSON.
+        #[arg(long)]
+        json: Option<std::path::PathBuf>,
+    },
 }
 
 #[tokio::main]
@@ -67,6 +79,14 @@ async fn run(command: Command) -> Result<()> {
             seed,
         } => dstack_chaos::campaign::campaign(nemesis, seconds, runs, seed).await,
         Command::Bench { kills } => dstack_chaos::bench::bench(kills).await,
+        Command::Compare {
+            venv,
+            seconds,
+            json,
+        } => {
+            let length = std::time::Duration::from_secs(seconds);
+            dstack_chaos::compare::compare(&venv, length, json.as_deref()).await
+        }
     }
 }
 
