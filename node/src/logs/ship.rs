@@ -40,8 +40,9 @@ impl Shipper {
         }
     }
 
+    /// Whether the task is there; told by its end of the channel, which it drops before it counts as finished.
     pub fn is_running(&self) -> bool {
-        !self.task.is_finished()
+        self.stored.has_changed().is_ok()
     }
 }
 

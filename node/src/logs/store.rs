@@ -287,18 +287,33 @@ impl Inner {
         }
         let mut waiting = FuturesUnordered::new();
         for peer in self.mesh.others() {
-            let mut stored = self.shipper(peer, key).await?;
-            waiting.push(async move { stored.wait_for(|stored| *stored >= end).await.is_ok() });
+            waiting.push(self.stored_by(peer, key, end));
         }
         let mut have = 1;
         while have < need {
             match timeout_at(deadline, waiting.next()).await {
-                Ok(Some(true)) => have += 1,
-                Ok(Some(false)) => {}
+                Ok(Some(stored)) => have += usize::from(stored?),
                 Ok(None) | Err(_) => return Err(LogError::NoMajority { have, need }),
             }
         }
         Ok(())
+    }
+
+    /// Waits until a peer has everything below `end`; false when it is no peer any more.
+    async fn stored_by(
+        self: &Arc<Self>,
+        peer: NodeId,
+        key: Key,
+        end: u64,
+    ) -> Result<bool, LogError> {
+        // A shipper may end under our hands, idle or because its file was let go: then another one goes on.
+        while self.mesh.others().contains(&peer) {
+            let mut stored = self.shipper(peer, key).await?;
+            if stored.wait_for(|stored| *stored >= end).await.is_ok() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     async fn shipper(

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 struct Cluster {
@@ -366,6 +367,33 @@ async fn files_of_finished_jobs_are_let_go_and_opened_again() {
     cluster.append(1, end, &lines(3, 6)).await.unwrap();
     assert!(waiter.await.unwrap().unwrap(), "a follower outlives that");
     assert_eq!(cluster.text(1).await, expected(6));
+}
+
+/// Polls by hand, so that no other task has a turn in between, as happens on a busy machine.
+async fn alone<F: Future + Unpin>(mut future: F) -> Result<F::Output, F> {
+    for _ in 0..40 {
+        if let Poll::Ready(done) = futures::poll!(&mut future) {
+            return Ok(done);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Err(future)
+}
+
+/// Sweeping closes a file, which ends the tasks that ship it: an append that finds them before they have noticed
+/// must start others.
+#[tokio::test]
+async fn an_append_does_not_fail_because_a_sweep_came_just_before() {
+    let cluster = Cluster::new();
+    let end = cluster.append(1, 0, &lines(0, 1)).await.unwrap();
+    let sweep = cluster.store(1).sweep(|_| false, Limits::default());
+    assert!(alone(Box::pin(sweep)).await.is_ok());
+    let more = lines(1, 2);
+    match alone(Box::pin(cluster.append(1, end, &more))).await {
+        Ok(done) => panic!("{done:?} before any replica could have answered"),
+        Err(append) => append.await.unwrap(),
+    };
+    assert_eq!(cluster.text(2).await, expected(2));
 }
 
 #[tokio::test]
