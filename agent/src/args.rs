@@ -32,6 +32,16 @@ pub enum Command {
         #[arg(long, default_value = "/")]
         home: PathBuf,
     },
+    /// Serve SSH to a job; started by the runner
+    #[command(hide = true)]
+    Sshd {
+        /// The job's folder
+        #[arg(long)]
+        dir: PathBuf,
+    },
+    /// Serve files over the standard streams; started by the SSH server
+    #[command(hide = true)]
+    Sftp,
     /// Become a job's command; started by the runner
     #[command(hide = true)]
     Exec(Exec),

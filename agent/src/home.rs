@@ -13,6 +13,7 @@
 //!   running.json  the command has been started       (runner)
 //!   exit.json     how it ended                       (runner)
 //!   spool/        output, in log frames              (runner)
+//!   ssh/          host key and activity of the job's SSH server (runner)
 //!   archives/     hard links to what the job needs
 //!   root/         what a container has under /dstack and /workflow, for the process runtime
 //! ```
@@ -148,6 +149,15 @@ impl JobDir {
 
     pub fn exit(&self) -> PathBuf {
         self.root.join("exit.json")
+    }
+
+    /// The job's SSH server: its key, and who is connected.
+    pub fn ssh(&self) -> PathBuf {
+        self.root.join("ssh")
+    }
+
+    pub fn activity(&self) -> PathBuf {
+        self.ssh().join("activity.json")
     }
 
     pub fn spool(&self) -> PathBuf {

@@ -26,6 +26,8 @@ fn main() -> ExitCode {
             println!("{:#}", facts::to_json(&facts::gather(&home)));
             ExitCode::SUCCESS
         }
+        Command::Sshd { dir } => report(runner::sshd::run(&dir)),
+        Command::Sftp => report(runner::sshd::serve_stdio()),
         Command::Exec(args) => {
             let error = runner::exec(&args.into());
             eprintln!("dstack: {error}");

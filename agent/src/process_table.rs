@@ -48,7 +48,7 @@ impl ProcessId {
     /// for one outside, would mean the whole machine.
     pub fn kill_descendants(&self) {
         if self.pid > 1 && self.is_alive() {
-            kill_below(self.pid, || self.is_alive());
+            kill_below(self.pid, None, || self.is_alive());
         }
     }
 
@@ -80,17 +80,18 @@ pub fn descendants(root: i32) -> Vec<i32> {
     found
 }
 
-/// Kills everything below this process, again and again while new ones appear.
-pub fn kill_own_descendants() {
-    kill_below(nix::unistd::getpid().as_raw(), || true);
+/// Kills everything below this process, again and again while new ones appear; `but` is spared, what is below it is
+/// not.
+pub fn kill_own_descendants(but: Option<i32>) {
+    kill_below(nix::unistd::getpid().as_raw(), but, || true);
 }
 
-fn kill_below(root: i32, still_meant: impl Fn() -> bool) {
+fn kill_below(root: i32, but: Option<i32>, still_meant: impl Fn() -> bool) {
     // Each round catches what was forked during the one before; a fork bomb is the cgroup's case.
     for _ in 0..20 {
         let alive: Vec<i32> = descendants(root)
             .into_iter()
-            .filter(|pid| is_running(*pid))
+            .filter(|pid| Some(*pid) != but && is_running(*pid))
             .collect();
         if alive.is_empty() || !still_meant() {
             return;

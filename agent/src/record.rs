@@ -92,6 +92,9 @@ pub struct Running {
     pub started_at: Timestamp,
     pub user: String,
     pub working_dir: String,
+    /// Ports that the runner chose itself, in the job → on the host.
+    #[serde(default)]
+    pub ports: BTreeMap<u16, u16>,
 }
 
 /// `exit.json`: how it ended.

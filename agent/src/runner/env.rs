@@ -167,6 +167,7 @@ mod tests {
             groups: vec![],
             name: "ann".into(),
             home: PathBuf::from("/home/ann"),
+            shell: PathBuf::from("/bin/sh"),
             switch: true,
         };
         let at = Whereabouts {

@@ -4,6 +4,7 @@
 //! goes to the spool, the end to `exit.json`, a stop comes through `stop.json` and SIGTERM. The
 //! agent may die and come back meanwhile.
 
+mod companion;
 mod env;
 mod exec;
 mod outcome;
@@ -13,6 +14,7 @@ mod prepare;
 mod profile;
 mod repo;
 mod run;
+pub mod sshd;
 mod supervise;
 mod terminal;
 mod unpack;

@@ -11,7 +11,7 @@ use super::env::{self, Env, Whereabouts};
 use super::places::Places;
 use super::unpack::{self, Ownership};
 use super::user::{Accounts, Identity};
-use super::{profile, repo};
+use super::{companion, profile, repo};
 use crate::home::{JobDir, is_sha256};
 use crate::record::{Launch, Layout, reason};
 
@@ -22,6 +22,7 @@ pub struct Prepared {
     pub env: Env,
     pub working_dir: PathBuf,
     pub identity: Identity,
+    pub layout: Layout,
 }
 
 /// Why a job cannot be started.
@@ -84,7 +85,12 @@ pub fn prepare(
         repo_dir: &repo_dir,
         hostfile: &hostfile,
     };
-    let env = env::job_env(own_env(), order, secrets, &at);
+    let mut env = env::job_env(own_env(), order, secrets, &at);
+    if let Err(error) = companion::connect_nodes(order, &places, &identity, owner, &mut env) {
+        say(&format!(
+            "the nodes of this job cannot reach each other over SSH: {error}"
+        ));
+    }
     if let Err(error) = profile::write(&places.dstack(), launch.layout, owner, &env, &working_dir) {
         say(&format!("no profile for login shells: {error}"));
     }
@@ -93,6 +99,7 @@ pub fn prepare(
         env,
         working_dir,
         identity,
+        layout: launch.layout,
     })
 }
 

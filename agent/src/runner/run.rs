@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 use dstack_api::agent::stream;
-use dstack_api::agent_job::JobOrder;
+use dstack_api::agent_job::{JobOrder, NetworkMode};
 use nix::sys::prctl;
 
+use super::companion;
 use super::outcome::outcome;
 use super::output::Output;
 use super::prepare::{Prepared, Unfit, prepare};
+use super::sshd::{Companion, SSH_PORT};
 use super::supervise::{DEFAULT_GRACE, Limits, Signals, Supervisor};
 use crate::home::JobDir;
 use crate::process_table::ProcessId;
@@ -90,12 +92,18 @@ async fn try_execute(
     let spool = SpoolWriter::open(&job.spool(), stream::JOB, owner)
         .map_err(executor("cannot open the job's spool"))?;
     let output = Output::new(spool, order.log_quota_hour_bytes);
-    let supervisor = Supervisor::start(job, &prepared, output, limits(order))
+    let companion = companion::start(job, order, &prepared).unwrap_or_else(|error| {
+        log.say(&format!("no SSH to this job: {error:#}"));
+        None
+    });
+    let beside = companion.as_ref().map(Companion::pid);
+    let supervisor = Supervisor::start(job, &prepared, output, limits(order), beside)
         .map_err(executor("cannot start the job's command"))?;
     let running = Running {
         started_at: clock::now(),
         user: prepared.identity.name.clone(),
         working_dir: prepared.working_dir.display().to_string(),
+        ports: own_ports(companion.as_ref(), order),
     };
     log.say(&format!(
         "started as {} in {}",
@@ -111,6 +119,9 @@ async fn try_execute(
         .run(signals)
         .await
         .map_err(executor("the runner lost its job"))?;
+    if let Some(companion) = companion {
+        companion.finish();
+    }
     Ok(outcome(
         ended.status,
         ended.cause,
@@ -142,6 +153,15 @@ fn ready(job: &JobDir, order: &JobOrder, log: &mut Log) -> Result<Prepared, Unfi
         });
     }
     Ok(prepared)
+}
+
+/// On the host's network the SSH server may have had to take another port.
+fn own_ports(companion: Option<&Companion>, order: &JobOrder) -> BTreeMap<u16, u16> {
+    companion
+        .filter(|_| order.network_mode == NetworkMode::Host)
+        .map(|companion| (SSH_PORT, companion.port))
+        .into_iter()
+        .collect()
 }
 
 fn limits(order: &JobOrder) -> Limits {

@@ -59,6 +59,8 @@ pub struct Supervisor<'a> {
     started: Instant,
     stop: Option<Stop>,
     lost: u64,
+    /// The job's SSH server, which outlives it by a moment.
+    beside: Option<i32>,
 }
 
 /// A stop on its way.
@@ -91,6 +93,7 @@ impl<'a> Supervisor<'a> {
         prepared: &Prepared,
         output: Output,
         limits: Limits,
+        beside: Option<i32>,
     ) -> io::Result<Self> {
         let terminal = Terminal::open()?;
         // Not current_exe(): the file may have been replaced by an update since.
@@ -139,6 +142,7 @@ impl<'a> Supervisor<'a> {
             started: Instant::now(),
             stop: None,
             lost: 0,
+            beside,
         })
     }
 
@@ -163,7 +167,7 @@ impl<'a> Supervisor<'a> {
         if status.signal().is_some() && self.stop.is_none() {
             self.look_for_stop(false); // killed from outside on the agent's word
         }
-        process_table::kill_own_descendants();
+        process_table::kill_own_descendants(self.beside);
         if open {
             self.drain(&mut buffer).await;
         }
@@ -266,7 +270,7 @@ impl<'a> Supervisor<'a> {
         let age = stop.since.elapsed();
         if age >= stop.grace {
             stop.step = Step::Killed;
-            process_table::kill_own_descendants();
+            process_table::kill_own_descendants(self.beside);
         } else if stop.step == Step::Interrupted && age >= stop.grace / 2 {
             stop.step = Step::HungUp;
             self.signal_command(Signal::SIGHUP);

@@ -8,9 +8,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use dstack_api::agent_job::OrderUser;
+use serde::{Deserialize, Serialize};
 
 /// The user a command is executed as.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     pub uid: u32,
     pub gid: u32,
@@ -18,6 +19,8 @@ pub struct Identity {
     pub groups: Vec<u32>,
     pub name: String,
     pub home: PathBuf,
+    /// Their login shell.
+    pub shell: PathBuf,
     /// Whether the runner has to change to it.
     pub switch: bool,
 }
@@ -35,6 +38,7 @@ struct Passwd {
     uid: u32,
     gid: u32,
     home: PathBuf,
+    shell: PathBuf,
 }
 
 impl Accounts {
@@ -48,7 +52,7 @@ impl Accounts {
     fn users(&self) -> impl Iterator<Item = Passwd> {
         self.passwd.lines().filter_map(|line| {
             let fields: Vec<&str> = line.split(':').collect();
-            let [name, _, uid, gid, _, home, ..] = fields.as_slice() else {
+            let [name, _, uid, gid, _, home, rest @ ..] = fields.as_slice() else {
                 return None;
             };
             Some(Passwd {
@@ -56,6 +60,7 @@ impl Accounts {
                 uid: uid.parse().ok()?,
                 gid: gid.parse().ok()?,
                 home: PathBuf::from(home),
+                shell: rest.first().map(PathBuf::from).unwrap_or_default(),
             })
         })
     }
@@ -147,6 +152,11 @@ impl Accounts {
             uid,
             gid,
             groups,
+            shell: account
+                .as_ref()
+                .map(|a| a.shell.clone())
+                .filter(|shell| shell.is_absolute() && shell.exists())
+                .unwrap_or_else(|| "/bin/sh".into()),
             home: account
                 .map(|a| a.home)
                 .filter(|h| h.is_absolute())

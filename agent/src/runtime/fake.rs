@@ -85,6 +85,7 @@ impl Runtime for FakeRuntime {
             started_at: clock::now(),
             user: "fake".into(),
             working_dir: "/".into(),
+            ports: Default::default(),
         };
         durable::write_json(&task.job.running(), &running)
             .map_err(|error| StartError::executor(error.to_string()))?;

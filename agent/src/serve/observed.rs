@@ -45,6 +45,11 @@ pub fn describe(entry: &Entry, home: &Home) -> ObservedJob {
         job.started_at_us = running.started_at.as_microsecond();
         job.user.clone_from(&running.user);
         job.working_dir.clone_from(&running.working_dir);
+        let chosen = running
+            .ports
+            .iter()
+            .map(|(inside, outside)| (u32::from(*inside), u32::from(*outside)));
+        job.ports.extend(chosen);
     }
     if let Some(exit) = &record.exit {
         job.has_exit_status = exit.exit_status.is_some();

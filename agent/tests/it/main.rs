@@ -9,4 +9,5 @@ mod links;
 mod logs;
 mod orders;
 mod reconciler;
+mod ssh;
 mod support;
