@@ -62,6 +62,10 @@ pub struct Serve {
         default_value = "/var/run/docker.sock"
     )]
     pub docker_socket: PathBuf,
+    /// The file that lets attached users through this host to their jobs; by default ~/.ssh/authorized_keys of the
+    /// user the server logs in as
+    #[arg(long, env = "DSTACK_AGENT_AUTHORIZED_KEYS")]
+    pub authorized_keys: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

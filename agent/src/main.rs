@@ -52,7 +52,7 @@ fn serve_host(args: &Serve) -> anyhow::Result<()> {
             tracing::warn!("this agent is not linked statically: it runs only in images with the same libc");
         }
         tracing::info!(home = %home.root().display(), runtime = runtime.name(), version = env!("CARGO_PKG_VERSION"), "agent serves");
-        serve::serve(home, runtime).await
+        serve::serve(home, runtime, args.authorized_keys.clone()).await
     })
 }
 

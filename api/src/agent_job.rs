@@ -84,6 +84,12 @@ pub struct JobOrder {
     /// Public keys that may log in to the job.
     #[serde(default)]
     pub authorized_keys: Vec<String>,
+    /// Those of them that may pass through the host to it.
+    #[serde(default)]
+    pub host_keys: Vec<String>,
+    /// The user of the host through whom they pass; `None` is the agent's own.
+    #[serde(default)]
+    pub host_user: Option<String>,
 }
 
 /// The user a job runs as; all absent is the image's own.

@@ -25,3 +25,4 @@ pub use exec::{ExecPlan, exec};
 pub use places::Places;
 pub use run::run;
 pub use unpack::unpack;
+pub use user::login_home;

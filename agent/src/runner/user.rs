@@ -167,6 +167,19 @@ impl Accounts {
     }
 }
 
+/// The home of a user of this machine; of whoever runs this when none is named.
+pub fn login_home(user: Option<&str>) -> Option<PathBuf> {
+    let own = nix::unistd::geteuid().as_raw();
+    let accounts = Accounts::read();
+    let account = match user {
+        Some(name) => accounts.users().find(|account| account.name == name),
+        None => accounts.users().find(|account| account.uid == own),
+    };
+    account
+        .map(|account| account.home)
+        .filter(|home| home.is_dir())
+}
+
 /// `user[:group]`, names or numbers.
 fn parse_image_user(text: &str) -> OrderUser {
     let (user, group) = text.split_once(':').map_or((text, ""), |(u, g)| (u, g));

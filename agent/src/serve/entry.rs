@@ -9,11 +9,13 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use uuid::Uuid;
 
+use super::guest_keys::Grant;
 use crate::clock;
 use crate::decide::Seen;
 use crate::durable;
 use crate::home::Home;
 use crate::record::{ExitRecord, JobPhase, JobRecord, Secrets, reason};
+use crate::runner::sshd::SSH_PORT;
 use crate::runtime::{Fuel, Gone, Task};
 use crate::spool::SpoolWriter;
 
@@ -108,6 +110,27 @@ impl Entry {
         missing.sort_unstable();
         missing.dedup();
         missing
+    }
+
+    /// Who may pass through this host to the job.
+    pub fn grants(&self) -> Vec<Grant> {
+        let order = &self.task.order;
+        let grant = |key: &String| Grant {
+            user: order.host_user.clone(),
+            submission: self.record.submission,
+            key: key.clone(),
+        };
+        order.host_keys.iter().map(grant).collect()
+    }
+
+    /// Where on this host the job's SSH server listens, if that is not its usual port.
+    pub fn ssh_port(&self) -> Option<u16> {
+        let chosen = self
+            .record
+            .running
+            .as_ref()
+            .and_then(|running| running.ports.get(&SSH_PORT));
+        chosen.or_else(|| self.record.ports.get(&SSH_PORT)).copied()
     }
 
     /// Every archive the order names.

@@ -12,6 +12,8 @@ mod accept;
 mod acts;
 mod archives;
 mod entry;
+mod guest_keys;
+mod latecomers;
 mod launch;
 mod link;
 mod observed;
@@ -22,7 +24,7 @@ mod service;
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -91,9 +93,15 @@ pub fn lock_home(home: &Home) -> anyhow::Result<HomeLock> {
 }
 
 /// Serves until told to stop. Jobs are left running.
-pub async fn serve(home: Home, runtime: Arc<dyn Runtime>) -> anyhow::Result<()> {
+///
+/// `guests`: the `authorized_keys` file that lets attached users through, if it is not the host user's own.
+pub async fn serve(
+    home: Home,
+    runtime: Arc<dyn Runtime>,
+    guests: Option<PathBuf>,
+) -> anyhow::Result<()> {
     let listener = listen(&home.socket())?;
-    let (reconciler, handle) = Reconciler::open(home.clone(), runtime.clone())?;
+    let (reconciler, handle) = Reconciler::open(home.clone(), runtime.clone(), guests)?;
     let service = AgentService::new(home, runtime.name(), handle);
     let stopped = service.stopped();
     let reconciler = tokio::spawn(reconciler.run());

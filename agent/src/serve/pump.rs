@@ -15,6 +15,8 @@ pub const CHUNK: usize = 256 * 1024;
 const WINDOW: u64 = 1024 * 1024;
 /// Acknowledged bytes are given back to the disk in steps of this.
 const TRIM_STEP: u64 = 4 * 1024 * 1024;
+/// What stays although the server has it: clients that attach read a job's output here, from its beginning.
+const KEPT: u64 = 64 * 1024 * 1024;
 const STREAMS: [&str; 2] = [stream::JOB, stream::RUNNER];
 
 #[derive(Default)]
@@ -56,7 +58,7 @@ impl Pump {
                 .iter()
                 .find(|spool| spool.submission == submission)
             {
-                let _ = spool::trim(&spool.path, name, ack.offset);
+                let _ = spool::trim(&spool.path, name, ack.offset.saturating_sub(KEPT));
             }
         }
     }

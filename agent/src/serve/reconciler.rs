@@ -1,6 +1,7 @@
 //! The one task that owns the host's jobs. It takes messages, decides, acts, and publishes.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use uuid::Uuid;
 
 use super::acts::watch_runner;
 use super::entry::Entry;
+use super::guest_keys::GuestKeys;
+use super::latecomers::Latecomers;
 use super::launch;
 use super::observed::{Snapshot, Spool, describe};
 use crate::durable;
@@ -91,11 +94,17 @@ pub struct Reconciler {
     pub(super) inbox: mpsc::Sender<Message>,
     pub(super) published: watch::Sender<Arc<Snapshot>>,
     pub(super) active: watch::Sender<Option<ActiveLink>>,
+    guest_keys: GuestKeys,
+    latecomers: Latecomers,
 }
 
 impl Reconciler {
     /// Reads the ledger and the jobs that an earlier life left.
-    pub fn open(home: Home, runtime: Arc<dyn Runtime>) -> anyhow::Result<(Self, Handles)> {
+    pub fn open(
+        home: Home,
+        runtime: Arc<dyn Runtime>,
+        guests: Option<PathBuf>,
+    ) -> anyhow::Result<(Self, Handles)> {
         let ledger = Ledger::open(&home.ledger())?;
         let (inbox, messages) = mpsc::channel(256);
         let (published, snapshots) = watch::channel(Arc::default());
@@ -118,6 +127,8 @@ impl Reconciler {
         };
         Ok((
             Self {
+                guest_keys: GuestKeys::new(&home, guests),
+                latecomers: Latecomers::new(&home),
                 home,
                 runtime,
                 ledger,
@@ -137,10 +148,14 @@ impl Reconciler {
         let mut round = tokio::time::interval(ROUND);
         loop {
             self.act();
+            self.let_guests_in();
             self.publish();
             tokio::select! {
                 Some(message) = self.messages.recv() => self.receive(message),
-                _ = round.tick() => self.jobs.values_mut().for_each(Entry::save_again),
+                _ = round.tick() => {
+                    self.jobs.values_mut().for_each(Entry::save_again);
+                    self.latecomers.round();
+                }
             }
         }
     }
@@ -207,6 +222,7 @@ impl Reconciler {
                 if let Some(entry) = self.jobs.get_mut(&submission) {
                     entry.watcher = None;
                     entry.finish_gone(&gone);
+                    self.latecomers.answer_for(entry);
                 }
             }
             Message::Forgotten {
@@ -214,6 +230,18 @@ impl Reconciler {
                 removed,
             } => self.forgotten(submission, removed),
         }
+    }
+
+    /// Before the server hears that a job runs, its users must be able to reach it.
+    fn let_guests_in(&mut self) {
+        let here = self
+            .jobs
+            .values()
+            .filter(|entry| entry.record.phase == JobPhase::Alive);
+        let grants = here
+            .flat_map(Entry::grants)
+            .chain(self.latecomers.grants().cloned());
+        self.guest_keys.show(grants.collect());
     }
 
     fn busy(&self) -> bool {

@@ -98,7 +98,8 @@ impl World {
 
 fn begin(dir: &tempfile::TempDir, runtime: &Arc<FakeRuntime>) -> (Handles, JoinHandle<()>) {
     let home = Home::open(dir.path()).unwrap();
-    let (reconciler, handles) = Reconciler::open(home, runtime.clone()).unwrap();
+    let guests = home.root().join("guests");
+    let (reconciler, handles) = Reconciler::open(home, runtime.clone(), Some(guests)).unwrap();
     (handles, tokio::spawn(reconciler.run()))
 }
 

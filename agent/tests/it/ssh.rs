@@ -14,7 +14,7 @@ use crate::support::{Agent, PATIENCE, Server, order, run, until};
 
 /// A job that waits, and a client with its key.
 struct Lab {
-    _agent: Agent,
+    agent: Agent,
     server: Server,
     id: Uuid,
     port: u32,
@@ -42,7 +42,7 @@ impl Lab {
         let job = server.phase(id, "running").await;
         let port = *job.ports.get(&10022).unwrap();
         Self {
-            _agent: agent,
+            agent,
             server,
             id,
             port,
@@ -163,7 +163,8 @@ async fn only_the_right_key_opens_it() {
 #[tokio::test]
 async fn a_lot_of_data_goes_both_ways_unharmed() {
     let lab = Lab::waiting().await;
-    let data: Vec<u8> = (0..10_000_000_u32)
+    // More than is queued for a program that does not read: `cat` stops reading when nobody takes what it says.
+    let data: Vec<u8> = (0..40_000_000_u32)
         .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
         .collect();
     let mut child = lab
@@ -485,4 +486,50 @@ async fn the_output_is_followed_to_its_end() {
     assert_eq!(said, "one\ntwo\n");
     let job = lab.server.exit(lab.id).await;
     assert_eq!(job.reason, "done_by_runner");
+}
+
+#[tokio::test]
+async fn who_comes_late_still_finds_the_output_and_nothing_else() {
+    let mut lab = Lab::start("echo all of it", |order| {
+        order.host_keys.clone_from(&order.authorized_keys);
+    })
+    .await;
+    let job = lab.server.exit(lab.id).await;
+    assert_eq!(job.reason, "done_by_runner");
+    // The server has everything, and forgets the job.
+    lab.server.want(1, 2, vec![]).await;
+    let folder = lab.agent.job(lab.id).root().to_owned();
+    until("the job's folder to go", async || {
+        (!folder.exists()).then_some(())
+    })
+    .await;
+    let guests = fs::read_to_string(lab.agent.guests()).unwrap();
+    assert!(
+        guests.contains(&lab.id.to_string()),
+        "still let through: {guests}"
+    );
+    let local = free_port().await;
+    let forward = format!("{local}:localhost:10999");
+    let _tunnel = lab.tunnel(&["-L", &forward]).await;
+    assert_eq!(websocket(local, "", || {}).await, "all of it\n");
+    assert_ne!(
+        lab.exec(&["true"]).await.status.code(),
+        Some(0),
+        "no sessions any more"
+    );
+}
+
+#[tokio::test]
+async fn a_job_lets_its_users_through_the_host_while_it_is_there() {
+    let mut lab = Lab::start("exit 1", |order| {
+        order.host_keys.clone_from(&order.authorized_keys);
+    })
+    .await;
+    let id = lab.id.to_string();
+    lab.server.exit(lab.id).await;
+    let guests = lab.agent.guests();
+    until("nobody to be let through", async || {
+        (!fs::read_to_string(&guests).unwrap().contains(&id)).then_some(())
+    })
+    .await;
 }

@@ -85,6 +85,7 @@ impl Agent {
             .arg(self.path())
             .args(&self.args);
         command.env("DSTACK_SERVER_ADMIN_TOKEN", "not-for-jobs");
+        command.env("DSTACK_AGENT_AUTHORIZED_KEYS", self.guests());
         command
     }
 
@@ -106,6 +107,11 @@ impl Agent {
 
     pub fn path(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// Stands for the host user's `authorized_keys`.
+    pub fn guests(&self) -> PathBuf {
+        self.path().join("guests")
     }
 
     pub fn home(&self) -> Home {

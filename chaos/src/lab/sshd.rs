@@ -123,10 +123,10 @@ impl Host {
         let folder = self.folder.display();
         format!(
             "ListenAddress {address}\nPort {port}\nHostKey {folder}/host_key\nPidFile {folder}/sshd.pid\n\
-             AuthorizedKeysFile {authorized}\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n\
+             AuthorizedKeysFile {authorized} {folder}/guests\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n\
              KbdInteractiveAuthentication no\nPermitRootLogin yes\nAllowTcpForwarding yes\n\
              AllowStreamLocalForwarding yes\nMaxSessions 64\nMaxStartups 100\nLogLevel INFO\n\
-             SetEnv {AGENT_HOME}={home} DSTACK_AGENT_RUNTIME=process\n",
+             SetEnv {AGENT_HOME}={home} DSTACK_AGENT_RUNTIME=process DSTACK_AGENT_AUTHORIZED_KEYS={folder}/guests\n",
             address = self.address,
             port = self.port,
             authorized = authorized.display(),

@@ -74,6 +74,10 @@ pub struct DesiredJob {
     pub repo_creds: Option<Sealed>,
     /// Public keys that may log in to the job.
     pub authorized_keys: Vec<String>,
+    /// Those of them that may pass through the host to it.
+    pub host_keys: Vec<String>,
+    /// The user of the host through whom they pass.
+    pub host_user: Option<String>,
 }
 
 /// Whether a placed job may be handed to its agent yet.
@@ -147,6 +151,8 @@ fn desired_job(
             .map(|creds| creds.creds.clone()),
         repo_id,
         authorized_keys,
+        host_keys: run.spec.ssh_key_pub.iter().cloned().collect(),
+        host_user: Some(instance.remote.user.clone()),
     })
 }
 

@@ -213,6 +213,8 @@ fn plain(desired: &DesiredJob, sealer: &Sealer) -> Result<JobOrder, String> {
         stop_duration_s: job.stop_duration,
         log_quota_hour_bytes: Some(desired.log_quota_hour_bytes).filter(|quota| *quota > 0),
         authorized_keys: desired.authorized_keys.clone(),
+        host_keys: desired.host_keys.clone(),
+        host_user: desired.host_user.clone(),
     })
 }
 

@@ -4,11 +4,13 @@ use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use russh::server::Handle;
 use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 
+use super::forward;
 use crate::runner::user::Identity;
 
 /// Gone, with its folder, when the session is.
@@ -44,12 +46,11 @@ impl Drop for AgentSocket {
 }
 
 async fn answer(listener: UnixListener, handle: Handle) {
-    while let Ok((mut stream, _)) = listener.accept().await {
+    while let Ok((stream, _)) = listener.accept().await {
         let handle = handle.clone();
         tokio::spawn(async move {
             if let Ok(channel) = handle.channel_open_agent().await {
-                let mut remote = channel.into_stream();
-                let _ = tokio::io::copy_bidirectional(&mut stream, &mut remote).await;
+                forward::join(stream, channel, Arc::default()).await;
             }
         });
     }

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::activity::Guest;
 use super::forward::{self, Forwards};
+use super::incoming::{Backlog, SLOWLY};
 use super::keys::Authorized;
 use super::plan::Plan;
 use super::session::{self, Context};
@@ -36,6 +37,7 @@ pub struct Connection {
     peer: String,
     forwards: Forwards,
     open: Arc<()>,
+    backlog: Arc<Backlog>,
     /// Dropped with the connection: sessions notice.
     here: watch::Sender<()>,
     _guest: Guest,
@@ -49,6 +51,7 @@ impl Connection {
             peer,
             forwards: Forwards::default(),
             open: Arc::default(),
+            backlog: Arc::default(),
             here: watch::Sender::new(()),
             _guest: guest,
         }
@@ -114,6 +117,7 @@ impl Handler for Connection {
             plan: plan.clone(),
             user: user.clone(),
             peer: self.peer.clone(),
+            backlog: self.backlog.clone(),
             connected: self.here.subscribe(),
         };
         let open = self.open.clone();
@@ -156,12 +160,13 @@ impl Handler for Connection {
                 .await;
             return Ok(());
         };
+        let backlog = self.backlog.clone();
         // Connecting takes time, and other channels must not wait for it.
         tokio::spawn(async move {
             match forward::connect(&host, port).await {
                 Ok(stream) => {
                     reply.accept().await;
-                    forward::join(stream, channel).await;
+                    forward::join(stream, channel, backlog).await;
                 }
                 Err(_) => reply.reject(ChannelOpenFailure::ConnectFailed).await,
             }
@@ -184,16 +189,33 @@ impl Handler for Connection {
             return Ok(());
         }
         let (path, open) = (path.to_owned(), self.open.clone());
+        let backlog = self.backlog.clone();
         tokio::spawn(async move {
             match forward::connect_at(&path).await {
                 Ok(stream) => {
                     reply.accept().await;
-                    forward::join(stream, channel).await;
+                    forward::join(stream, channel, backlog).await;
                 }
                 Err(_) => reply.reject(ChannelOpenFailure::ConnectFailed).await,
             }
             drop(open);
         });
+        Ok(())
+    }
+
+    fn adjust_window(&mut self, _channel: ChannelId, _current: u32) -> u32 {
+        self.backlog.window()
+    }
+
+    async fn data(
+        &mut self,
+        _channel: ChannelId,
+        _data: &[u8],
+        _session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        if self.backlog.is_long() {
+            tokio::time::sleep(SLOWLY).await;
+        }
         Ok(())
     }
 
@@ -215,7 +237,11 @@ impl Handler for Connection {
         if self.house.plan.is_none() {
             return Ok(false);
         }
-        match self.forwards.listen(address, *port, session.handle()).await {
+        match self
+            .forwards
+            .listen(address, *port, session.handle(), &self.backlog)
+            .await
+        {
             Ok(bound) => {
                 *port = bound;
                 Ok(true)
@@ -242,10 +268,10 @@ impl Handler for Connection {
         let Some(user) = user else {
             return Ok(false);
         };
-        Ok(self
+        let listening = self
             .forwards
-            .listen_at(path, &user, session.handle())
-            .is_ok())
+            .listen_at(path, &user, session.handle(), &self.backlog);
+        Ok(listening.is_ok())
     }
 
     async fn cancel_streamlocal_forward(

@@ -5,14 +5,16 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::chown;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use russh::Channel;
 use russh::server::{Handle, Msg};
-use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
+use russh::{Channel, ChannelMsg};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
+use super::incoming::{Backlog, Incoming};
 use crate::runner::user::Identity;
 
 const CONNECT: Duration = Duration::from_secs(10);
@@ -61,10 +63,40 @@ fn addresses(host: &str, hosts: &str) -> Vec<IpAddr> {
 }
 
 /// Carries bytes both ways until both ends are done.
-pub async fn join(mut near: impl AsyncRead + AsyncWrite + Unpin, channel: Channel<Msg>) {
-    let mut far = channel.into_stream();
-    // Either end may break off; that is the other's business.
-    let _ = copy_bidirectional(&mut near, &mut far).await;
+pub async fn join(
+    near: impl AsyncRead + AsyncWrite + Unpin,
+    channel: Channel<Msg>,
+    backlog: Arc<Backlog>,
+) {
+    let (mut read, mut write) = tokio::io::split(near);
+    let (incoming, outgoing) = channel.split();
+    let mut incoming = Incoming::new(incoming, backlog);
+    let mut out = outgoing.make_writer();
+    let there = async {
+        // Either end may break off; that is the other's business.
+        let _ = tokio::io::copy(&mut read, &mut out).await;
+        let _ = outgoing.eof().await;
+    };
+    let here = async {
+        while let Some(message) = incoming.next().await {
+            let gone = match message {
+                ChannelMsg::Data { data } => write.write_all(&data).await.is_err(),
+                ChannelMsg::Eof => write.shutdown().await.is_err(),
+                ChannelMsg::Close => true,
+                _ => false,
+            };
+            if gone {
+                return;
+            }
+        }
+    };
+    tokio::pin!(there, here);
+    tokio::select! {
+        // The near end has said everything; the client may still have something to say.
+        () = &mut there => here.await,
+        () = &mut here => {}
+    }
+    let _ = outgoing.close().await;
 }
 
 /// What a client has asked to be listened for; ends with its connection.
@@ -76,7 +108,13 @@ pub struct Forwards {
 
 impl Forwards {
     /// `ssh -R`; answers the port, which the client may have left open.
-    pub async fn listen(&mut self, address: &str, port: u32, handle: Handle) -> io::Result<u32> {
+    pub async fn listen(
+        &mut self,
+        address: &str,
+        port: u32,
+        handle: Handle,
+        backlog: &Arc<Backlog>,
+    ) -> io::Result<u32> {
         let wanted = u16::try_from(port).map_err(|_| io::ErrorKind::InvalidInput)?;
         let ip: IpAddr = match address {
             "" | "*" | "0.0.0.0" => Ipv4Addr::UNSPECIFIED.into(),
@@ -86,7 +124,7 @@ impl Forwards {
         let listener = TcpListener::bind((ip, wanted)).await?;
         let port = u32::from(listener.local_addr()?.port());
         let key = (address.to_owned(), port);
-        let task = tokio::spawn(accept_tcp(listener, key.clone(), handle));
+        let task = tokio::spawn(accept_tcp(listener, key.clone(), handle, backlog.clone()));
         if let Some(old) = self.ports.insert(key, task) {
             old.abort();
         }
@@ -98,12 +136,23 @@ impl Forwards {
         task.inspect(JoinHandle::abort).is_some()
     }
 
-    pub fn listen_at(&mut self, path: &str, user: &Identity, handle: Handle) -> io::Result<()> {
+    pub fn listen_at(
+        &mut self,
+        path: &str,
+        user: &Identity,
+        handle: Handle,
+        backlog: &Arc<Backlog>,
+    ) -> io::Result<()> {
         let listener = UnixListener::bind(path)?;
         if user.switch {
             chown(path, Some(user.uid), Some(user.gid))?;
         }
-        let task = tokio::spawn(accept_unix(listener, path.to_owned(), handle));
+        let task = tokio::spawn(accept_unix(
+            listener,
+            path.to_owned(),
+            handle,
+            backlog.clone(),
+        ));
         self.sockets.insert(path.to_owned(), task);
         Ok(())
     }
@@ -128,27 +177,34 @@ impl Drop for Forwards {
     }
 }
 
-async fn accept_tcp(listener: TcpListener, (address, port): (String, u32), handle: Handle) {
+async fn accept_tcp(
+    listener: TcpListener,
+    (address, port): (String, u32),
+    handle: Handle,
+    backlog: Arc<Backlog>,
+) {
     while let Ok((stream, from)) = listener.accept().await {
         let (handle, address) = (handle.clone(), address.clone());
+        let backlog = backlog.clone();
         tokio::spawn(async move {
             let origin = (from.ip().to_string(), u32::from(from.port()));
             let opened = handle
                 .channel_open_forwarded_tcpip(address, port, origin.0, origin.1)
                 .await;
             if let Ok(channel) = opened {
-                join(stream, channel).await;
+                join(stream, channel, backlog).await;
             }
         });
     }
 }
 
-async fn accept_unix(listener: UnixListener, path: String, handle: Handle) {
+async fn accept_unix(listener: UnixListener, path: String, handle: Handle, backlog: Arc<Backlog>) {
     while let Ok((stream, _)) = listener.accept().await {
         let (handle, path) = (handle.clone(), path.clone());
+        let backlog = backlog.clone();
         tokio::spawn(async move {
             if let Ok(channel) = handle.channel_open_forwarded_streamlocal(path).await {
-                join(stream, channel).await;
+                join(stream, channel, backlog).await;
             }
         });
     }

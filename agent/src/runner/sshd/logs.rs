@@ -24,6 +24,8 @@ const LOOK: Duration = Duration::from_millis(50);
 /// A client that does not say goodbye is left.
 const GOODBYE: Duration = Duration::from_secs(2);
 
+// The size of the refusal is the library's.
+#[allow(clippy::result_large_err)]
 /// Serves one client to the end of the output. `ended`: nothing will be written any more.
 pub async fn serve<S>(
     stream: S,

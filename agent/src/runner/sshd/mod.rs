@@ -12,6 +12,7 @@ mod activity;
 mod agent_socket;
 mod connection;
 mod forward;
+mod incoming;
 mod keys;
 mod logs;
 mod plan;

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::activity::Presence;
 use super::connection::{Connection, House};
+use super::incoming::WINDOW;
 use super::keys::{self, Authorized};
 
 /// Connections at a time, known or not.
@@ -33,6 +34,7 @@ pub fn config(folder: &Path) -> io::Result<Arc<Config>> {
         inactivity_timeout: None,
         keepalive_interval: Some(ALIVE),
         keepalive_max: QUESTIONS,
+        window_size: WINDOW,
         nodelay: true,
         ..Config::default()
     }))

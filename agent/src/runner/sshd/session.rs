@@ -8,12 +8,13 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use russh::server::{Handle, Msg};
-use russh::{Channel, ChannelId, ChannelMsg, ChannelReadHalf, Sig};
+use russh::{Channel, ChannelId, ChannelMsg, Sig};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::process::Child;
 use tokio::sync::watch;
 
 use super::agent_socket::AgentSocket;
+use super::incoming::{Backlog, Incoming};
 use super::plan::Plan;
 use super::program::{self, Program, Running, Setting};
 use super::terminal::{Control, Size};
@@ -30,6 +31,7 @@ pub struct Context {
     pub plan: Arc<Plan>,
     pub user: Identity,
     pub peer: String,
+    pub backlog: Arc<Backlog>,
     /// Closed with the connection.
     pub connected: watch::Receiver<()>,
 }
@@ -48,7 +50,7 @@ pub async fn run(mut channel: Channel<Msg>, context: Context) {
     match program::start(&program, &setting, &context.plan, &context.user) {
         Ok(running) => {
             let _ = context.handle.channel_success(id).await;
-            let status = attend(channel, running, context.connected.clone()).await;
+            let status = attend(channel, running, &context).await;
             if let Some(status) = status {
                 report(&context.handle, id, status).await;
             }
@@ -131,11 +133,8 @@ async fn negotiate(
 }
 
 /// Carries the streams until the program is gone and its output delivered; `None` when the client went first.
-async fn attend(
-    channel: Channel<Msg>,
-    running: Running,
-    mut connected: watch::Receiver<()>,
-) -> Option<ExitStatus> {
+async fn attend(channel: Channel<Msg>, running: Running, context: &Context) -> Option<ExitStatus> {
+    let mut connected = context.connected.clone();
     let Running {
         mut child,
         pid,
@@ -146,6 +145,7 @@ async fn attend(
     } = running;
     let has_terminal = control.is_some();
     let (incoming, outgoing) = channel.split();
+    let incoming = Incoming::new(incoming, context.backlog.clone());
     let (stdout, stderr) = (outgoing.make_writer(), outgoing.make_writer_ext(Some(1)));
     let copying = async {
         tokio::join!(carry(output, stdout), async {
@@ -193,13 +193,13 @@ async fn carry(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin
 
 /// What the client says to a running program. Returns when it has closed the channel.
 async fn listen(
-    mut incoming: ChannelReadHalf,
+    mut incoming: Incoming,
     input: Box<dyn AsyncWrite + Send + Unpin>,
     control: Option<Control>,
     pid: i32,
 ) {
     let mut input = Some(input);
-    while let Some(message) = incoming.wait().await {
+    while let Some(message) = incoming.next().await {
         match message {
             ChannelMsg::Data { data } => {
                 if let Some(open) = &mut input
