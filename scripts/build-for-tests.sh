@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The dev-profile binaries that end-to-end tests start: server, CLI, and the static agent.
+# What end-to-end tests start: server, CLI and static agent of the dev profile, and the released client.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/build-agent.sh debug
 cargo build --locked -p dstack-cli -p dstack-node --bins
+scripts/pyclient.sh >/dev/null

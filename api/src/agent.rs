@@ -14,8 +14,11 @@ pub mod phase {
     pub const EXITED: &str = "exited";
 }
 
-/// The two streams of output a job has: its own, and what the agent has to say about it.
+/// The streams a job has: its output, what agent and runner say about it, and what it uses
+/// ([`crate::agent_metrics`]).
 pub mod stream {
     pub const JOB: &str = "job";
     pub const RUNNER: &str = "runner";
+    pub const METRICS: &str = "metrics";
+    pub const ALL: [&str; 3] = [JOB, RUNNER, METRICS];
 }

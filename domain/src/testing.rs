@@ -140,7 +140,10 @@ impl Lab {
     }
 
     pub fn submit(&mut self, name: &str, extra: serde_json::Value) -> Arc<Run> {
-        let mut configuration = json!({"type": "task", "name": name, "commands": ["work"]});
+        let mut configuration = match extra.get("type") {
+            None => json!({"type": "task", "name": name, "commands": ["work"]}),
+            Some(_) => json!({ "name": name }),
+        };
         if let (Some(all), serde_json::Value::Object(extra)) =
             (configuration.as_object_mut(), extra)
         {

@@ -262,8 +262,11 @@ impl Handle {
     /// [`Handle::transfer_leadership`].
     pub async fn shutdown(&self) {
         let running = self.inner.running.write().take();
-        for task in self.inner.tasks.lock().drain(..) {
+        let tasks: Vec<_> = self.inner.tasks.lock().drain(..).collect();
+        for task in tasks {
             task.abort();
+            // One that is writing a file ends after it: nothing touches the data after a shutdown.
+            let _ = task.await;
         }
         if let Some(running) = running {
             // A core that has failed already has nothing left to stop, and one whose disk hangs does

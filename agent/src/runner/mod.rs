@@ -7,6 +7,7 @@
 mod companion;
 mod env;
 mod exec;
+mod metrics;
 mod outcome;
 mod output;
 mod places;

@@ -23,6 +23,8 @@ pub struct Prepared {
     pub working_dir: PathBuf,
     pub identity: Identity,
     pub layout: Layout,
+    /// The job's own cgroups, where the host let us make them.
+    pub cgroups: Vec<PathBuf>,
 }
 
 /// Why a job cannot be started.
@@ -100,6 +102,7 @@ pub fn prepare(
         working_dir,
         identity,
         layout: launch.layout,
+        cgroups: launch.cgroups.clone(),
     })
 }
 

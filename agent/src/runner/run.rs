@@ -13,6 +13,7 @@ use dstack_api::agent_job::{JobOrder, NetworkMode};
 use nix::sys::prctl;
 
 use super::companion;
+use super::metrics::{self, Source};
 use super::outcome::outcome;
 use super::output::Output;
 use super::prepare::{Prepared, Unfit, prepare};
@@ -115,10 +116,12 @@ async fn try_execute(
             job.running().display()
         ));
     }
-    let ended = supervisor
-        .run(signals)
-        .await
-        .map_err(executor("the runner lost its job"))?;
+    let source = Source::find(&prepared.cgroups, std::process::id() == 1);
+    let ended = tokio::select! {
+        ended = supervisor.run(signals) => ended,
+        never = metrics::watch(job, &source, &order.gpus, owner) => match never {},
+    };
+    let ended = ended.map_err(executor("the runner lost its job"))?;
     if let Some(companion) = companion {
         companion.finish();
     }

@@ -6,8 +6,10 @@ use dstack_api::agent::{Observed, ObservedJob, phase, stream};
 use uuid::Uuid;
 
 use super::entry::{Entry, LaunchStep};
+use crate::durable;
 use crate::home::Home;
 use crate::record::JobPhase;
+use crate::runner::sshd::Activity;
 use crate::spool;
 
 /// What links send, and the spools they read.
@@ -50,6 +52,7 @@ pub fn describe(entry: &Entry, home: &Home) -> ObservedJob {
             .iter()
             .map(|(inside, outside)| (u32::from(*inside), u32::from(*outside)));
         job.ports.extend(chosen);
+        job.idle = entry.record.exit.is_none() && is_idle(entry);
     }
     if let Some(exit) = &record.exit {
         job.has_exit_status = exit.exit_status.is_some();
@@ -63,6 +66,13 @@ pub fn describe(entry: &Entry, home: &Home) -> ObservedJob {
         job.runner_log_end = log_end(entry, stream::RUNNER);
     }
     job
+}
+
+/// A job whose SSH server has not said anything is not called idle.
+fn is_idle(entry: &Entry) -> bool {
+    let activity: Option<Activity> =
+        durable::read_json(&entry.task.job.activity()).unwrap_or_default();
+    activity.is_some_and(|activity| activity.inactive_since.is_some())
 }
 
 fn log_end(entry: &Entry, stream: &str) -> u64 {

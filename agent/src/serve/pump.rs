@@ -17,7 +17,6 @@ const WINDOW: u64 = 1024 * 1024;
 const TRIM_STEP: u64 = 4 * 1024 * 1024;
 /// What stays although the server has it: clients that attach read a job's output here, from its beginning.
 const KEPT: u64 = 64 * 1024 * 1024;
-const STREAMS: [&str; 2] = [stream::JOB, stream::RUNNER];
 
 #[derive(Default)]
 pub struct Pump {
@@ -42,7 +41,7 @@ impl Pump {
 
     /// The server has everything below the offset. The first word on a stream says where to begin.
     pub fn ack(&mut self, ack: &LogAck, snapshot: &Snapshot) {
-        let Some(name) = STREAMS.into_iter().find(|name| *name == ack.stream) else {
+        let Some(name) = stream::ALL.into_iter().find(|name| *name == ack.stream) else {
             return;
         };
         let Ok(submission) = Uuid::parse_str(&ack.submission_id) else {
@@ -71,7 +70,7 @@ impl Pump {
         self.streams
             .retain(|(id, _), _| snapshot.spools.iter().any(|spool| spool.submission == *id));
         for spool in &snapshot.spools {
-            for name in STREAMS {
+            for name in stream::ALL {
                 let stream = self.streams.entry((spool.submission, name)).or_default();
                 match stream.next(&spool.path, name) {
                     Ok(Some((offset, frames))) => {

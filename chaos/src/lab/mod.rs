@@ -7,6 +7,7 @@ mod cluster;
 mod http;
 mod ports;
 mod process;
+mod released;
 mod replica;
 mod sshd;
 
@@ -16,6 +17,7 @@ pub use cluster::{Cluster, Status};
 pub use http::http;
 pub use ports::free_port;
 pub use process::{Process, tail};
+pub use released::{Released, text};
 pub use replica::{Replica, ReplicaPlan};
 pub use sshd::{Host, current_user, keygen};
 

@@ -2,5 +2,6 @@
 
 mod hosts;
 mod nemeses;
+mod released;
 mod runs;
 mod single;

@@ -78,6 +78,7 @@ pub(super) fn submit(draft: &mut Draft, run: &Run, job: &JobSpec, message: &str)
         provisioning_data: None,
         runtime_data: None,
         pull_progress: None,
+        idle_since: None,
     };
     let target = events::job(draft, run, &submission);
     draft.emit(message, vec![target], &job_end::scopes(run, &submission));

@@ -37,6 +37,8 @@ pub enum JobObservation {
         message: Option<String>,
         at: Timestamp,
     },
+    /// The last user has left, or one has come.
+    Attendance { idle: bool },
     /// The agent had the job and has it no more, or never had a job that is ending.
     Lost,
 }
@@ -56,6 +58,7 @@ impl RecordJob {
             JobObservation::Preparing { pull } => preparing(draft, &run, &submission, *pull),
             JobObservation::Running { .. } => self.running(draft, &run, &submission),
             JobObservation::Exited { .. } => self.exited(draft, &run, &submission),
+            JobObservation::Attendance { idle } => attendance(draft, &submission, *idle),
             JobObservation::Lost => lost(draft, &run, &submission),
         }?;
         Ok(Reply::None)
@@ -154,6 +157,21 @@ fn preparing(
         job_end::set_status(draft, run, &mut changed, JobStatus::Pulling)?;
     }
     changed.pull_progress = pull.or(changed.pull_progress);
+    draft.put_submission(changed);
+    Ok(())
+}
+
+/// The host's clock is not asked: an environment must not end early because it goes wrong.
+fn attendance(
+    draft: &mut Draft,
+    submission: &Arc<Submission>,
+    idle: bool,
+) -> Result<(), Rejection> {
+    if submission.status != JobStatus::Running {
+        return Err(Rejection::stale("The job does not run"));
+    }
+    let mut changed = submission.as_ref().clone();
+    changed.idle_since = idle.then(|| changed.idle_since.unwrap_or(draft.at));
     draft.put_submission(changed);
     Ok(())
 }

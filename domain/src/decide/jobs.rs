@@ -152,6 +152,29 @@ fn working(pass: &mut Pass, submission: &Submission) {
             JobReason::MaxDurationExceeded,
             "The job outlived its max_duration",
         );
+        return;
+    }
+    inactive(pass, submission);
+}
+
+/// Ends a dev environment that nobody has been connected to for as long as its owner allows.
+fn inactive(pass: &mut Pass, submission: &Submission) {
+    let Some(since) = submission.idle_since else {
+        return;
+    };
+    let allowed = pass
+        .draft
+        .run(submission.run_id)
+        .and_then(|run| run.spec.configuration.inactivity_seconds());
+    if let Some(allowed) = allowed.and_then(|seconds| i64::try_from(seconds).ok())
+        && pass.due(after(since, allowed))
+    {
+        let idle = pass.now.duration_since(since).as_secs();
+        let message = format!(
+            "The job was inactive for {idle} seconds, exceeding the inactivity_duration of {allowed} seconds"
+        );
+        let reason = JobReason::InactivityDurationExceeded;
+        terminate(pass, submission, reason, &message);
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::command::{Command, ConfirmGone, JobObservation, RecordJob};
 use crate::ids::{InstanceId, SubmissionId};
 use crate::model::{JobStatus, PullProgress, Submission};
+use crate::spec::RunConfiguration;
 use crate::state::State;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +25,8 @@ pub struct ObservedJob {
     pub ports: BTreeMap<u16, u16>,
     pub container_user: Option<String>,
     pub working_dir: Option<String>,
+    /// Nobody is connected to its SSH server.
+    pub idle: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -67,7 +70,14 @@ pub fn observe(
             continue;
         };
         let news = match reported.get(id) {
-            Some(job) => difference(submission, job),
+            Some(job) => {
+                let attended = state
+                    .run(submission.run_id)
+                    .is_some_and(|run| is_attended(&run.spec.configuration));
+                let mut news = difference(submission, job);
+                news.extend(attendance(submission, job).filter(|_| attended && news.is_empty()));
+                news
+            }
             None => missing(submission),
         };
         commands.extend(news.into_iter().map(|observation| {
@@ -111,6 +121,7 @@ fn missing(submission: &Submission) -> Vec<JobObservation> {
 fn difference(submission: &Submission, job: &ObservedJob) -> Vec<JobObservation> {
     let status = submission.status;
     let active = status.is_active();
+    let is_starting = matches!(status, JobStatus::Provisioning | JobStatus::Pulling);
     match &job.phase {
         ObservedPhase::Exited {
             exit_status,
@@ -122,33 +133,26 @@ fn difference(submission: &Submission, job: &ObservedJob) -> Vec<JobObservation>
             if submission.exit.is_some() || !(active || status == JobStatus::Terminating) {
                 return Vec::new();
             }
-            vec![JobObservation::Exited {
+            // One that was quick has run all the same, and users may still attach to what is left.
+            let ran = is_starting && job.container_user.is_some();
+            let mut news: Vec<_> = ran.then(|| running(job, None)).into_iter().collect();
+            news.push(JobObservation::Exited {
                 exit_status: *exit_status,
                 signal: *signal,
                 reason: reason.clone(),
                 message: message.clone(),
                 at: *at,
-            }]
+            });
+            news
         }
-        ObservedPhase::Running { started_at }
-            if matches!(status, JobStatus::Provisioning | JobStatus::Pulling) =>
-        {
-            vec![JobObservation::Running {
-                started_at: *started_at,
-                ports: job.ports.clone(),
-                container_user: job.container_user.clone(),
-                working_dir: job.working_dir.clone(),
-            }]
-        }
+        ObservedPhase::Running { started_at } if is_starting => vec![running(job, *started_at)],
         // It ran, and now waits for its start: the agent lost what it knew, and must not run it
         // twice. Creating says less: an agent that was restarted looks for the job's processes.
         ObservedPhase::Accepted if status == JobStatus::Running => vec![JobObservation::Lost],
         ObservedPhase::Accepted | ObservedPhase::Creating if status == JobStatus::Provisioning => {
             vec![JobObservation::Preparing { pull: None }]
         }
-        ObservedPhase::Pulling { progress }
-            if matches!(status, JobStatus::Provisioning | JobStatus::Pulling) =>
-        {
+        ObservedPhase::Pulling { progress } if is_starting => {
             if status == JobStatus::Pulling && !is_news(submission.pull_progress, *progress) {
                 return Vec::new();
             }
@@ -156,6 +160,27 @@ fn difference(submission: &Submission, job: &ObservedJob) -> Vec<JobObservation>
         }
         _ => Vec::new(),
     }
+}
+
+fn running(job: &ObservedJob, started_at: Option<Timestamp>) -> JobObservation {
+    JobObservation::Running {
+        started_at,
+        ports: job.ports.clone(),
+        container_user: job.container_user.clone(),
+        working_dir: job.working_dir.clone(),
+    }
+}
+
+/// Whose users' coming and going counts.
+fn is_attended(configuration: &RunConfiguration) -> bool {
+    matches!(configuration, RunConfiguration::DevEnvironment(_))
+}
+
+fn attendance(submission: &Submission, job: &ObservedJob) -> Option<JobObservation> {
+    let running = submission.status == JobStatus::Running
+        && matches!(job.phase, ObservedPhase::Running { .. });
+    let news = running && submission.idle_since.is_some() != job.idle;
+    news.then_some(JobObservation::Attendance { idle: job.idle })
 }
 
 /// Progress enters the log in tenths, not in every step.
@@ -179,15 +204,20 @@ fn is_news(old: Option<PullProgress>, new: Option<PullProgress>) -> bool {
 mod tests {
     use super::*;
     use crate::command::{AssignJobs, Assignment, FinishJob, TerminateJob};
+    use crate::decide::decide;
     use crate::model::JobReason;
     use crate::testing::{Lab, big_host};
     use serde_json::json;
 
     /// A job that was just handed to the only host.
     fn placed() -> (Lab, InstanceId, SubmissionId) {
+        placed_as(json!({}))
+    }
+
+    fn placed_as(extra: serde_json::Value) -> (Lab, InstanceId, SubmissionId) {
         let mut lab = Lab::new();
         lab.fleet("lab", &[big_host()]);
-        let run = lab.submit("train", json!({})).id;
+        let run = lab.submit("train", extra).id;
         let instance = lab.state.instances().next().unwrap().id;
         let submission = lab.state.latest_submissions(run)[0].id;
         let assignments = vec![Assignment {
@@ -206,6 +236,7 @@ mod tests {
             ports: BTreeMap::from([(8000, 8000)]),
             container_user: Some("root".into()),
             working_dir: None,
+            idle: false,
         };
         ObservedJobs {
             epoch: 1,
@@ -258,6 +289,68 @@ mod tests {
             job.runtime_data.as_ref().unwrap().ports,
             Some(BTreeMap::from([(8000, 8000)]))
         );
+    }
+
+    #[test]
+    fn an_environment_ends_when_nobody_has_used_it_for_long_enough() {
+        let dev = json!({"type": "dev-environment", "inactivity_duration": "1h"});
+        let (mut lab, instance, id) = placed_as(dev);
+        let running = |idle| {
+            let mut report = report(id, ObservedPhase::Running { started_at: None });
+            report.jobs[0].idle = idle;
+            report
+        };
+        let status = |lab: &mut Lab| {
+            let facts = crate::facts::Facts::default();
+            for step in decide(&lab.state, &facts, lab.now).steps {
+                if let crate::step::Step::Propose(command) = step {
+                    let _ = lab.system(command);
+                }
+            }
+            lab.state.submission(id).unwrap().status
+        };
+        assert_eq!(tell(&mut lab, instance, &running(true)), 1, "it runs");
+        assert_eq!(tell(&mut lab, instance, &running(true)), 1, "it is idle");
+        assert_eq!(tell(&mut lab, instance, &running(true)), 0);
+        lab.wait(3000);
+        assert_eq!(tell(&mut lab, instance, &running(false)), 1, "a user came");
+        lab.wait(3000);
+        assert_eq!(status(&mut lab), JobStatus::Running);
+        assert_eq!(tell(&mut lab, instance, &running(true)), 1, "and left");
+        lab.wait(3599);
+        assert_eq!(status(&mut lab), JobStatus::Running);
+        lab.wait(1);
+        assert_eq!(status(&mut lab), JobStatus::Terminating);
+        let job = lab.state.submission(id).unwrap();
+        let reason = JobReason::InactivityDurationExceeded;
+        assert_eq!(job.termination_reason, Some(reason));
+    }
+
+    #[test]
+    fn a_job_that_was_quick_tells_how_to_reach_what_is_left_of_it() {
+        let (mut lab, instance, id) = placed();
+        let exited = ObservedPhase::Exited {
+            exit_status: Some(0),
+            signal: None,
+            reason: None,
+            message: None,
+            at: lab.now,
+        };
+        assert_eq!(tell(&mut lab, instance, &report(id, exited)), 2);
+        let job = lab.state.submission(id).unwrap();
+        assert_eq!(job.termination_reason, Some(JobReason::DoneByRunner));
+        assert!(job.running_at.is_some());
+        let ports = BTreeMap::from([(8000, 8000)]);
+        assert_eq!(job.runtime_data.as_ref().unwrap().ports, Some(ports));
+    }
+
+    #[test]
+    fn nobody_needs_to_visit_a_task() {
+        let (mut lab, instance, id) = placed();
+        let mut idle = report(id, ObservedPhase::Running { started_at: None });
+        idle.jobs[0].idle = true;
+        assert_eq!(tell(&mut lab, instance, &idle), 1);
+        assert_eq!(tell(&mut lab, instance, &idle), 0);
     }
 
     #[test]

@@ -104,6 +104,10 @@ pub struct Submission {
     pub provisioning_data: Option<JobProvisioningData>,
     pub runtime_data: Option<JobRuntimeData>,
     pub pull_progress: Option<PullProgress>,
+    /// Of a running dev environment: since when nobody has been connected, by the clock of who
+    /// led. Absent while somebody is, and while that is not known.
+    #[serde(default)]
+    pub idle_since: Option<Timestamp>,
 }
 
 impl Submission {

@@ -110,6 +110,16 @@ impl RunConfiguration {
             Self::Service(configuration) => &mut configuration.profile,
         }
     }
+
+    /// How long a dev environment may be without a user.
+    pub fn inactivity_seconds(&self) -> Option<u64> {
+        match self {
+            Self::DevEnvironment(configuration) => {
+                configuration.inactivity_duration.map(|duration| duration.0)
+            }
+            Self::Task(_) | Self::Service(_) => None,
+        }
+    }
 }
 
 impl AnyConfiguration {

@@ -3,21 +3,16 @@
 use serde::{Deserialize, Serialize};
 
 use super::duration::{Duration, offable_as_absent};
+use super::ide::Ide;
 use super::ports::PortMapping;
 use super::profile::ProfileParams;
 use super::run_common::RunCommon;
 use super::shorthand::type_tag;
 
-type_tag!(DevEnvironmentTag, "dev-environment");
+/// Notebooks need it; an image without Python does without.
+const KERNEL: &str = "{ uv pip install -q --no-cache-dir ipykernel 2>/dev/null || pip install -q --no-cache-dir ipykernel 2>/dev/null || echo 'no uv or pip found, ipykernel was not installed'; }";
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Ide {
-    Vscode,
-    Cursor,
-    Windsurf,
-    Zed,
-}
+type_tag!(DevEnvironmentTag, "dev-environment");
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "DevEnvironmentInput")]
@@ -48,3 +43,25 @@ super::flat::run_input!(DevEnvironmentInput => DevEnvironmentConfiguration {
     #[serde(default)]
     ports: Vec<PortMapping>,
 });
+
+/// What the job of a dev environment does: get ready, tell how to come in, stay.
+pub(super) fn commands(dev: &DevEnvironmentConfiguration, run_name: &str) -> Vec<String> {
+    let mut commands = Vec::new();
+    if let Some(ide) = dev.ide {
+        commands.extend(ide.install(dev.version.as_deref()));
+    }
+    commands.push(KERNEL.to_owned());
+    commands.extend(dev.init.iter().cloned());
+    if let Some(ide) = dev.ide {
+        let link = ide.url(run_name, "$DSTACK_WORKING_DIR");
+        commands.push(format!(
+            "printf 'To open in %s, use link below:\\n\\n  %s\\n\\n' '{}' \"{link}\"",
+            ide.title()
+        ));
+    }
+    commands.push(format!(
+        "printf 'To connect via SSH, use: `%s`\\n\\nTo exit, press Ctrl+C.\\n' 'ssh {run_name}'"
+    ));
+    commands.push("exec tail -f /dev/null".to_owned());
+    commands
+}

@@ -1,7 +1,7 @@
 //! From a validated run to the jobs it consists of.
 
 use super::configuration::RunConfiguration;
-use super::dev_environment::DevEnvironmentConfiguration;
+use super::dev_environment::{self, DevEnvironmentConfiguration};
 use super::duration::OffableDuration;
 use super::effective::infer_vendor;
 use super::expand_service::{service_groups, service_job};
@@ -103,9 +103,7 @@ fn dev_environment_job(
         0,
     );
     let mut commands = prelude(common);
-    commands.extend(dev.init.iter().cloned());
-    commands.push("echo 'The dev environment is ready.'".to_owned());
-    commands.push("exec tail -f /dev/null".to_owned());
+    commands.extend(dev_environment::commands(dev, place.run_name));
     job.commands = shell(common, &commands);
     job.single_branch = Some(common.single_branch.unwrap_or(false));
     job

@@ -22,6 +22,7 @@ pub mod fleet;
 pub mod gateway;
 pub mod gpu;
 pub mod gpu_names;
+pub mod ide;
 pub mod interpolate;
 pub mod job_spec;
 pub mod memory;
@@ -55,7 +56,7 @@ pub(crate) mod wording;
 pub use backend_type::BackendType;
 pub use configuration::{AnyConfiguration, ConfigurationType, RunConfiguration};
 pub use cron::Schedule;
-pub use dev_environment::{DevEnvironmentConfiguration, Ide};
+pub use dev_environment::DevEnvironmentConfiguration;
 pub use diff::{
     Change, HostChanges, Update, fleet_update, gateway_update, host_changes, run_changes,
     run_update,
@@ -70,6 +71,7 @@ pub use fleet::{
 };
 pub use gateway::{Certificate, GatewayConfiguration, GatewaySpec, LoadBalancer};
 pub use gpu::{ComputeCapability, GpuSpec, GpuVendor};
+pub use ide::Ide;
 pub use job_spec::{AppSpec, JobSpec, JobSshKey, Requirements};
 pub use memory::Memory;
 pub use mounts::{FilePathMapping, MountPoint, RepoExistsAction, RepoSpec};

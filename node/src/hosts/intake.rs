@@ -40,7 +40,7 @@ impl Intake {
             for item in queue.drain(..) {
                 match item {
                     Incoming::Known(submission) => {
-                        for stream in [Stream::Job, Stream::Runner] {
+                        for stream in Stream::ALL {
                             work.entry(Key::new(submission, stream)).or_default();
                         }
                     }

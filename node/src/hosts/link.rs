@@ -305,6 +305,7 @@ impl<'a> Conversation<'a> {
             },
             ports: Default::default(),
             container_user: None,
+            idle: false,
             working_dir: None,
         };
         self.link.status.refused(desired.submission);

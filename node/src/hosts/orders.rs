@@ -140,13 +140,6 @@ fn open(sealer: &Sealer, sealed: &Sealed) -> Result<String, String> {
 /// Everything but the environment.
 fn plain(desired: &DesiredJob, sealer: &Sealer) -> Result<JobOrder, String> {
     let job = &*desired.job;
-    let key = match &desired.cluster_key {
-        None => None,
-        Some(key) => Some(SshKeyPair {
-            private: open(sealer, &key.private)?,
-            public: key.public.clone(),
-        }),
-    };
     Ok(JobOrder {
         run_id: desired.run_id.to_string(),
         run_name: desired.run_name.clone(),
@@ -161,12 +154,7 @@ fn plain(desired: &DesiredJob, sealer: &Sealer) -> Result<JobOrder, String> {
         env: BTreeMap::new(),
         repo_id: Some(desired.repo_id.clone()),
         image_name: Some(job.image_name.clone()).filter(|image| !image.is_empty()),
-        user: job.user.as_ref().map(|user| OrderUser {
-            uid: user.uid,
-            gid: user.gid,
-            username: user.username.clone(),
-            groupname: user.groupname.clone(),
-        }),
+        user: user(job),
         shell: None,
         home_dir: job.home_dir.clone(),
         privileged: job.privileged,
@@ -190,12 +178,8 @@ fn plain(desired: &DesiredJob, sealer: &Sealer) -> Result<JobOrder, String> {
             gpus_per_job: desired.cluster.gpus_per_job.clone(),
             gpus_per_node: desired.gpu_count,
         },
-        replica_ssh_key: key,
-        gpus: match &desired.gpus {
-            GpuShare::All => GpuSelection::All,
-            GpuShare::None => GpuSelection::None,
-            GpuShare::Some(uuids) => GpuSelection::Some(uuids.clone()),
-        },
+        replica_ssh_key: cluster_key(desired, sealer)?,
+        gpus: gpus(&desired.gpus),
         cpu_limit: desired.cpu_limit,
         memory_limit_bytes: desired.memory_limit_mib.map(|mib| mib << 20),
         shm_size_bytes: job
@@ -216,6 +200,33 @@ fn plain(desired: &DesiredJob, sealer: &Sealer) -> Result<JobOrder, String> {
         host_keys: desired.host_keys.clone(),
         host_user: desired.host_user.clone(),
     })
+}
+
+fn user(job: &JobSpec) -> Option<OrderUser> {
+    job.user.as_ref().map(|user| OrderUser {
+        uid: user.uid,
+        gid: user.gid,
+        username: user.username.clone(),
+        groupname: user.groupname.clone(),
+    })
+}
+
+fn cluster_key(desired: &DesiredJob, sealer: &Sealer) -> Result<Option<SshKeyPair>, String> {
+    let Some(key) = &desired.cluster_key else {
+        return Ok(None);
+    };
+    Ok(Some(SshKeyPair {
+        private: open(sealer, &key.private)?,
+        public: key.public.clone(),
+    }))
+}
+
+fn gpus(share: &GpuShare) -> GpuSelection {
+    match share {
+        GpuShare::All => GpuSelection::All,
+        GpuShare::None => GpuSelection::None,
+        GpuShare::Some(uuids) => GpuSelection::Some(uuids.clone()),
+    }
 }
 
 fn mounts(job: &JobSpec) -> Vec<OrderMount> {

@@ -47,6 +47,7 @@ fn job(job: &agent::ObservedJob) -> Option<ObservedJob> {
         phase,
         ports: job.ports.iter().filter_map(port).collect(),
         container_user: text(&job.user),
+        idle: job.idle,
         working_dir: text(&job.working_dir),
     })
 }

@@ -5,8 +5,8 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{MethodRouter, get, post};
 
 use super::{
-    absent, cluster, events, files, fleet_plans, fleets, instances, logs, members, projects, repos,
-    run_lists, run_plans, runs, secrets, server, trace, users,
+    absent, cluster, events, files, fleet_plans, fleets, gpus, instances, logs, members, metrics,
+    projects, repos, run_lists, run_plans, runs, secrets, server, trace, users,
 };
 use crate::context::Context;
 use crate::limits;
@@ -89,10 +89,11 @@ fn people() -> Router<Context> {
 }
 
 fn work() -> Router<Context> {
-    let routes: [(&str, MethodRouter<Context>); 14] = [
+    let routes: [(&str, MethodRouter<Context>); 15] = [
         ("runs/get", post(runs::get)),
         ("runs/get_plan", post(run_plans::get_plan)),
         ("runs/apply", post(runs::apply)),
+        ("gpus/list", post(gpus::list)),
         ("runs/stop", post(runs::stop)),
         ("runs/delete", post(runs::delete)),
         ("logs/poll", post(logs::poll)),
@@ -108,6 +109,7 @@ fn work() -> Router<Context> {
     let router = Router::new()
         .route("/api/runs/list", post(run_lists::list))
         .route("/api/events/list", post(events::list))
+        .route(&project("metrics/job/{run_name}"), get(metrics::job))
         .route(
             "/api/files/get_archive_by_hash",
             post(files::get_archive_by_hash),

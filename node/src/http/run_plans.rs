@@ -91,13 +91,10 @@ pub fn effective(scope: &Scope, spec: &RunSpec) -> Result<RunSpec, HttpError> {
 
 fn check_kind(configuration: &RunConfiguration) -> Result<(), HttpError> {
     match configuration {
-        RunConfiguration::Task(_) => Ok(()),
-        RunConfiguration::Service(_) | RunConfiguration::DevEnvironment(_) => {
-            Err(HttpError::refused(format!(
-                "This server runs tasks, not configurations of type `{}`. Write the work as a task.",
-                configuration.kind().as_str()
-            )))
-        }
+        RunConfiguration::Task(_) | RunConfiguration::DevEnvironment(_) => Ok(()),
+        RunConfiguration::Service(_) => Err(HttpError::refused(
+            "This server does not run services yet. Write the work as a task and forward its port with `dstack attach`.",
+        )),
     }
 }
 

@@ -9,6 +9,7 @@ use dstack_domain::ids::{RunId, SubmissionId};
 use dstack_domain::model;
 use dstack_domain::spec::RunSpec;
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use super::access::{Need, Scope};
 use super::answer::{Answer, Outcome};
@@ -49,30 +50,43 @@ pub async fn get(
     Body(request): Body<GetRun>,
 ) -> Outcome<Run> {
     let scope = Scope::enter(&context, &caller, &project, Need::Member).await?;
+    if request.run_name.is_none() && request.id.is_none() {
+        return Err(HttpError::refused("Either run_name or id must be given"));
+    }
+    let run = find(&context, &scope, request.run_name.as_deref(), request.id).await?;
+    let run = run.ok_or_else(not_found)?;
+    Ok(Answer::new(run, scope.view.revision))
+}
+
+/// A run of the project, in memory or past, with everything.
+pub async fn find(
+    context: &Context,
+    scope: &Scope,
+    name: Option<&str>,
+    id: Option<Uuid>,
+) -> Result<Option<Run>, HttpError> {
     let (project, state) = (scope.project_id(), scope.state());
-    let in_memory = match (&request.run_name, request.id) {
+    let in_memory = match (name, id) {
         (Some(name), _) => state.run_by_name(project, name),
         (None, Some(id)) => state
             .run(RunId::from(id))
             .filter(|run| run.project_id == project),
-        (None, None) => return Err(HttpError::refused("Either run_name or id must be given")),
+        (None, None) => None,
     };
     if let Some(run) = in_memory {
-        return Ok(Answer::new(whole(&scope, run), scope.view.revision));
+        return Ok(Some(whole(scope, run)));
     }
-    let rows = past::rows(&context)?;
-    let past = past::blocking(move || match (&request.run_name, request.id) {
-        (Some(name), _) => past::run_by_name(rows.as_ref(), project, name),
+    let (rows, name) = (past::rows(context)?, name.map(str::to_owned));
+    let past = past::blocking(move || match (name, id) {
+        (Some(name), _) => past::run_by_name(rows.as_ref(), project, &name),
         (None, Some(id)) => past::run(rows.as_ref(), RunId::from(id)),
         (None, None) => Ok(None),
     });
-    let past = past
-        .await?
-        .filter(|past| past.run.project_id == project)
-        .ok_or_else(not_found)?;
-    let jobs = PastJobs::of(&past);
-    let run = convert::run_with(scope.state(), &past.run, &jobs.views(&past), everything());
-    Ok(Answer::new(run, scope.view.revision))
+    let past = past.await?.filter(|past| past.run.project_id == project);
+    Ok(past.map(|past| {
+        let jobs = PastJobs::of(&past);
+        convert::run_with(state, &past.run, &jobs.views(&past), everything())
+    }))
 }
 
 /// Submits a run, or updates an active one in place.

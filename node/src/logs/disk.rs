@@ -200,7 +200,7 @@ impl Disk {
 
     /// Forgets a submission and its files.
     pub(super) fn remove(&self, submission: SubmissionId) -> Result<(), LogError> {
-        let keys = [Stream::Job, Stream::Runner].map(|stream| Key::new(submission, stream));
+        let keys = Stream::ALL.map(|stream| Key::new(submission, stream));
         let mut logs = self.logs.lock();
         for key in keys {
             logs.remove(&key);

@@ -24,20 +24,24 @@ use dstack_domain::ids::SubmissionId;
 use std::fmt;
 use std::str::FromStr;
 
-/// The two streams of a submission.
+/// The streams of a submission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stream {
     /// What the job itself writes.
     Job,
     /// What the agent and the runner say about it (`dstack logs -d`).
     Runner,
+    /// What the job uses, a sample at a time.
+    Metrics,
 }
 
 impl Stream {
+    pub const ALL: [Self; 3] = [Self::Job, Self::Runner, Self::Metrics];
     pub fn word(self) -> &'static str {
         match self {
             Self::Job => dstack_api::agent::stream::JOB,
             Self::Runner => dstack_api::agent::stream::RUNNER,
+            Self::Metrics => dstack_api::agent::stream::METRICS,
         }
     }
 }
@@ -46,7 +50,7 @@ impl FromStr for Stream {
     type Err = ();
 
     fn from_str(word: &str) -> Result<Self, ()> {
-        [Self::Job, Self::Runner]
+        Self::ALL
             .into_iter()
             .find(|stream| stream.word() == word)
             .ok_or(())

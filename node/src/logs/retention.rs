@@ -69,7 +69,7 @@ pub(super) fn sweep(
 
 fn trim(disk: &Disk, submission: SubmissionId, excess: u64) -> Result<u64, LogError> {
     let mut freed = 0;
-    for stream in [Stream::Job, Stream::Runner] {
+    for stream in Stream::ALL {
         while freed < excess {
             match disk.drop_oldest(Key::new(submission, stream))? {
                 0 => break,

@@ -125,6 +125,7 @@ impl Host {
             phase: job.phase(),
             ports: BTreeMap::new(),
             container_user: Some("root".into()),
+            idle: false,
             working_dir: Some("/workflow".into()),
         });
         Some(ObservedJobs {

@@ -23,6 +23,7 @@ mod session;
 mod sftp;
 mod terminal;
 
+pub use activity::Activity;
 pub use plan::{Listen, Plan, Told};
 pub use process::{Companion, run};
 pub use serve::{Late, late};

@@ -8,7 +8,7 @@ use dstack_domain::model::{
     JobStatus, Run, Submission, run_error, run_status_message, submission_error,
     submission_status_message,
 };
-use dstack_domain::spec::JobSpec;
+use dstack_domain::spec::{JobSpec, RunConfiguration};
 use dstack_domain::state::{JobView, State};
 use jiff::Timestamp;
 
@@ -64,7 +64,7 @@ pub fn run_with(state: &State, record: &Run, jobs: &[JobView<'_>], shown: Shown)
         },
         latest_job_submission: latest
             .first()
-            .map(|submission| wire_submission(submission, shown)),
+            .map(|submission| wire_submission(record, submission, shown)),
         cost: cost(jobs, shown.now),
         service: None,
         deployment_num: record.deployment_num,
@@ -87,7 +87,7 @@ fn wire_jobs(record: &Run, jobs: &[JobView<'_>], shown: Shown) -> Vec<WireJob> {
             WireJob {
                 job_spec: shown_spec(job.spec),
                 job_submissions: kept
-                    .map(|submission| wire_submission(submission, shown))
+                    .map(|submission| wire_submission(record, submission, shown))
                     .collect(),
                 job_connection_info: if shown.connection {
                     connection(record, job)
@@ -106,7 +106,7 @@ fn shown_spec(spec: &JobSpec) -> JobSpec {
     spec
 }
 
-fn wire_submission(submission: &Submission, shown: Shown) -> WireSubmission {
+fn wire_submission(record: &Run, submission: &Submission, shown: Shown) -> WireSubmission {
     WireSubmission {
         id: submission.id.0,
         submission_num: submission.submission_num,
@@ -114,7 +114,7 @@ fn wire_submission(submission: &Submission, shown: Shown) -> WireSubmission {
         submitted_at: submission.submitted_at.into(),
         last_processed_at: submission.last_processed_at.into(),
         finished_at: submission.finished_at.map(Into::into),
-        inactivity_secs: None,
+        inactivity_secs: inactivity(record, submission, shown.now),
         status: submission.status,
         status_message: submission_status_message(submission),
         termination_reason: submission
@@ -131,6 +131,18 @@ fn wire_submission(submission: &Submission, shown: Shown) -> WireSubmission {
         probes: Vec::new(),
         image_pull_progress: submission.pull_progress,
     }
+}
+
+/// Seconds without a user; zero while somebody is connected, nothing where nobody counts.
+fn inactivity(record: &Run, submission: &Submission, now: Timestamp) -> Option<u64> {
+    record.spec.configuration.inactivity_seconds()?;
+    if submission.status != JobStatus::Running {
+        return None;
+    }
+    let idle = submission
+        .idle_since
+        .map_or(0, |since| now.duration_since(since).as_secs());
+    Some(u64::try_from(idle).unwrap_or_default())
 }
 
 /// Attaching dereferences these two without asking, so a single run has them always.
@@ -152,7 +164,16 @@ fn connection(record: &Run, job: &JobView<'_>) -> Option<JobConnectionInfo> {
     } else {
         job.spec.job_name.clone()
     };
+    let ide = match &record.spec.configuration {
+        RunConfiguration::DevEnvironment(dev) => dev.ide,
+        _ => None,
+    };
+    let folder = job
+        .latest()
+        .and_then(|latest| latest.runtime_data.as_ref()?.working_dir.clone());
     running.then(|| JobConnectionInfo {
+        ide_name: ide.map(|ide| ide.title().to_owned()),
+        attached_ide_url: ide.and_then(|ide| Some(ide.url(&host, &folder?))),
         attached_ssh_command: Some(vec!["ssh".to_owned(), host]),
         ..JobConnectionInfo::default()
     })
