@@ -51,8 +51,13 @@ pub fn start(
     Companion::start(job, &plan).map(Some)
 }
 
+/// Without a container there is no other network, whatever the order says.
+pub fn on_host_network(order: &JobOrder, layout: Layout) -> bool {
+    layout != Layout::Container || order.network_mode == NetworkMode::Host
+}
+
 fn listen(order: &JobOrder, layout: Layout) -> Listen {
-    if layout == Layout::Container && order.network_mode == NetworkMode::Bridge {
+    if !on_host_network(order, layout) {
         return Listen::Everywhere;
     }
     let ips = &order.cluster.job_ips;

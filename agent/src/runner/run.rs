@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use dstack_api::agent::stream;
-use dstack_api::agent_job::{JobOrder, NetworkMode};
+use dstack_api::agent_job::JobOrder;
 use nix::sys::prctl;
 
 use super::companion;
@@ -104,7 +104,7 @@ async fn try_execute(
         started_at: clock::now(),
         user: prepared.identity.name.clone(),
         working_dir: prepared.working_dir.display().to_string(),
-        ports: own_ports(companion.as_ref(), order),
+        ports: own_ports(companion.as_ref(), order, &prepared),
     };
     log.say(&format!(
         "started as {} in {}",
@@ -159,9 +159,13 @@ fn ready(job: &JobDir, order: &JobOrder, log: &mut Log) -> Result<Prepared, Unfi
 }
 
 /// On the host's network the SSH server may have had to take another port.
-fn own_ports(companion: Option<&Companion>, order: &JobOrder) -> BTreeMap<u16, u16> {
+fn own_ports(
+    companion: Option<&Companion>,
+    order: &JobOrder,
+    prepared: &Prepared,
+) -> BTreeMap<u16, u16> {
     companion
-        .filter(|_| order.network_mode == NetworkMode::Host)
+        .filter(|_| companion::on_host_network(order, prepared.layout))
         .map(|companion| (SSH_PORT, companion.port))
         .into_iter()
         .collect()
