@@ -20,6 +20,8 @@ pub struct Cli {
 pub enum Command {
     /// Serve this host: keep its jobs as the server wants them
     Serve(Serve),
+    /// End the agent that serves a home, kill its jobs and remove the home
+    Retire(Serve),
     /// Run one job; started by the agent, not by hand
     Run {
         /// The job's folder

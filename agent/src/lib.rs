@@ -16,6 +16,7 @@ pub mod home;
 pub mod ledger;
 pub mod process_table;
 pub mod record;
+pub mod retire;
 pub mod runner;
 pub mod runtime;
 pub mod serve;

@@ -6,7 +6,7 @@ use clap::Parser;
 use dstack_agent::args::{Cli, Command, Serve};
 use dstack_agent::home::Home;
 use dstack_agent::serve::AlreadyServed;
-use dstack_agent::{facts, runner, runtime, serve};
+use dstack_agent::{facts, retire, runner, runtime, serve};
 use tracing_subscriber::EnvFilter;
 
 /// Another agent serves the home: nothing is wrong, and nothing is to be tried again.
@@ -18,6 +18,7 @@ const NOT_FOUND: u8 = 127;
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(args) => report(serve_host(&args)),
+        Command::Retire(args) => report(retire_host(&args)),
         Command::Run { dir } => match runner::run(&dir) {
             Ok(status) => ExitCode::from(u8::try_from(status).unwrap_or(1)),
             Err(error) => fail(&error),
@@ -35,6 +36,19 @@ fn main() -> ExitCode {
             ExitCode::from(if missing { NOT_FOUND } else { CANNOT_EXECUTE })
         }
     }
+}
+
+fn retire_host(args: &Serve) -> anyhow::Result<()> {
+    if !args.home.exists() {
+        return Ok(());
+    }
+    let home = Home::open(&args.home)?;
+    let lock = retire::take_over(&home)?;
+    let tokio = tokio::runtime::Runtime::new()?;
+    tokio.block_on(async {
+        let runtime = runtime::open(args.runtime, args.docker_socket.clone(), home.root()).await?;
+        retire::retire(&home, runtime, lock).await
+    })
 }
 
 fn serve_host(args: &Serve) -> anyhow::Result<()> {

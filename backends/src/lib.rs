@@ -7,6 +7,7 @@
 pub mod backend;
 pub mod contract;
 pub mod fake;
+pub mod local;
 pub mod ssh;
 
 pub use backend::{Backend, Capabilities, Key, Machine, Outcome};

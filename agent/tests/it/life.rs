@@ -3,7 +3,7 @@
 use std::fs;
 
 use dstack_agent::record::Claim;
-use dstack_api::agent::Phase;
+use dstack_api::agent::{Phase, phase};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use uuid::Uuid;
@@ -359,4 +359,23 @@ async fn many_jobs_at_once() {
         assert_eq!(job.exit_status, i32::try_from(n).unwrap());
         assert_eq!(server.output(id), format!("job {n}\n"));
     }
+}
+
+#[tokio::test]
+async fn an_agent_that_is_retired_leaves_nothing_behind() {
+    let (mut agent, mut server, id, _) = one_job("sleep 600").await;
+    server.phase(id, phase::RUNNING).await;
+    let claim: Claim = dstack_agent::durable::read_json(&agent.job(id).claim())
+        .unwrap()
+        .unwrap();
+    let retired = std::process::Command::new(crate::support::binary())
+        .args(["retire", "--runtime", "process", "--home"])
+        .arg(agent.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&retired.stderr);
+    assert!(retired.status.success(), "{said}");
+    agent.left().await;
+    assert!(!claim.process.is_alive(), "its job still runs");
+    assert!(!agent.path().exists(), "its home is still there");
 }

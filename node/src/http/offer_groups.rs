@@ -134,7 +134,7 @@ fn kinds(gpus: &[Gpu]) -> Vec<(&Gpu, u32)> {
 fn group(offer: &InstanceOffer, by: By) -> Group {
     let mut group = Group {
         backends: (!by.backend).then(Vec::new),
-        backend: by.backend.then(|| offer.backend),
+        backend: by.backend.then_some(offer.backend),
         regions: (by.backend && !by.region).then(Vec::new),
         region: by.region.then(|| offer.region.clone()),
         ..Group::default()

@@ -3,6 +3,7 @@
 // Helpers of tests fail like tests.
 #![allow(clippy::expect_used)]
 
+mod e2e;
 mod properties;
 mod scenarios;
 mod tidy;

@@ -1,0 +1,3 @@
+//! With the real binaries, where no crate alone can.
+
+mod local_backend;
