@@ -90,13 +90,6 @@ impl SpoolWriter {
         self.append(&bytes)
     }
 
-    /// Appends one frame, with nothing added.
-    pub fn record(&mut self, now_micros: i64, bytes: &[u8]) -> io::Result<()> {
-        let mut writer = frames::Writer::after(self.last_micros);
-        let frame = writer.push(now_micros, bytes);
-        self.append(&frame)
-    }
-
     /// Everything appended so far survives a power cut.
     pub fn sync(&mut self) -> io::Result<()> {
         self.file.sync_all()

@@ -379,3 +379,16 @@ async fn an_agent_that_is_retired_leaves_nothing_behind() {
     assert!(!claim.process.is_alive(), "its job still runs");
     assert!(!agent.path().exists(), "its home is still there");
 }
+
+#[tokio::test]
+async fn what_a_job_uses_is_sampled_beside_its_output() {
+    let (_agent, mut server, id, _) =
+        one_job("head -c 50000000 /dev/zero | tail -c 1; sleep 600").await;
+    let sample = server
+        .read_until("a sample", |server| {
+            let text = server.text(id, "metrics");
+            serde_json::from_str::<dstack_api::agent_metrics::Sample>(text.lines().next()?).ok()
+        })
+        .await;
+    assert!(sample.gpus.is_empty(), "{sample:?}");
+}

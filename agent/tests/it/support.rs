@@ -306,7 +306,7 @@ impl Server {
             .filter(|id| self.known.insert(*id))
             .collect();
         for id in new {
-            for stream in ["job", "runner"] {
+            for stream in dstack_api::agent::stream::ALL {
                 let offset = resume
                     .get(&(id, stream.to_owned()))
                     .copied()

@@ -14,6 +14,7 @@ const VERSION: &str = "0.22.5";
 pub struct Released {
     venv: PathBuf,
     home: PathBuf,
+    url: String,
 }
 
 impl Released {
@@ -23,6 +24,7 @@ impl Released {
         let client = Self {
             venv: venv()?,
             home: home.to_owned(),
+            url: url.to_owned(),
         };
         let add = ["project", "add", "-y", "--name", "main", "--url", url];
         client
@@ -86,6 +88,11 @@ impl Released {
         let path = self.home.join(name);
         std::fs::write(&path, yaml).with_context(|| format!("writing {}", path.display()))?;
         Ok(path.display().to_string())
+    }
+
+    /// The one address it knows.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// Its home.

@@ -33,8 +33,8 @@ pub async fn watch(job: &JobDir, source: &Source, gpus: &GpuSelection, owner: Ow
             working_set: usage.working_set,
             gpus: used,
         };
-        if let Ok(bytes) = serde_json::to_vec(&sample) {
-            let _ = spool.record(clock::now_micros(), &bytes);
+        if let Ok(line) = serde_json::to_string(&sample) {
+            let _ = spool.say(clock::now_micros(), &line);
         }
     }
 }

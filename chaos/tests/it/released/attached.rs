@@ -1,47 +1,14 @@
-//! The released client from PyPI, attached: output, exit codes, ssh, scp, forwarded ports, environments.
+//! Attached: output, exit codes, ssh, scp, forwarded ports, environments.
 
 use anyhow::{Context, Result, ensure};
-use dstack_chaos::campaign::Lab;
-use dstack_chaos::lab::{Released, free_port, pause, text};
+use dstack_chaos::lab::{Released, free_port, text};
 use std::net::Ipv4Addr;
-use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
-const RESOURCES: &str = "resources: {cpu: 1.., memory: 0.1GB.., disk: 0.1GB..}\n";
-
-/// A lab of one host, and the client pointed at a follower.
-struct Setting {
-    client: Released,
-    lab: Lab,
-    folder: tempfile::TempDir,
-}
-
-async fn setting() -> Result<Setting> {
-    let folder = tempfile::tempdir()?;
-    let mut lab = Lab::start(folder.path(), 1).await?;
-    let follower = lab.cluster.follower().await?;
-    let url = lab.cluster.replicas[follower].url();
-    let home = folder.path().join("released");
-    let client = Released::start(&home, &url, &lab.cluster.token).await?;
-    Ok(Setting {
-        client,
-        lab,
-        folder,
-    })
-}
-
-fn task(name: &str, more: &str) -> String {
-    format!("type: task\nname: {name}\nimage: debian:12\n{RESOURCES}{more}")
-}
-
-async fn succeed(command: &mut Command) -> Result<String> {
-    let out = command.output().await.context("starting a program")?;
-    ensure!(out.status.success(), "{command:?}: {}", text(&out));
-    Ok(text(&out))
-}
+use super::{RESOURCES, Setting, setting, succeed, task, wait_for};
 
 /// A client that stays; what it says is read until the awaited words come.
 struct Attached {
@@ -83,15 +50,6 @@ impl Attached {
         }
         Ok((self.child.wait().await?.code(), self.said))
     }
-}
-
-async fn wait_for(what: &str, mut holds: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !holds().await? {
-        ensure!(Instant::now() < deadline, "waited in vain for {what}");
-        pause().await;
-    }
-    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -217,24 +175,4 @@ fn setting_script(client: &Released) -> Result<std::path::PathBuf> {
     let path = client.home().join("bootstrap.sh");
     std::fs::write(&path, "cat made\nuname -m\necho listening\n")?;
     Ok(path)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn its_models_accept_what_every_replica_answers() -> Result<()> {
-    let mut setting = setting().await?;
-    let leader = setting
-        .lab
-        .cluster
-        .wait_leader(Duration::from_secs(30))
-        .await?;
-    let mut urls = setting.lab.cluster.urls();
-    urls.swap(0, leader);
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/e2e/released_client.py");
-    let mut suite = setting.client.python(&script);
-    suite
-        .args([&urls[0], &setting.lab.cluster.token])
-        .args(&urls[1..]);
-    let said = succeed(&mut suite).await?;
-    ensure!(said.contains("all passed"), "{said}");
-    Ok(())
 }
