@@ -1,6 +1,7 @@
 //! `dstack`: asks the control plane and shows what it says.
 
 mod args;
+mod attach;
 mod commands;
 mod config_file;
 mod failure;

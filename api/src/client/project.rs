@@ -12,7 +12,9 @@ use crate::http::fleets::{
     ApplyFleet, ApplyFleetInput, DeleteFleetInstances, DeleteFleets, Fleet, FleetPlan, GetFleet,
     GetFleetPlan, ListProjectFleets,
 };
+use crate::http::gpus::{GpuList, ListGpus};
 use crate::http::logs::{JobSubmissionLogs, PollLogs};
+use crate::http::metrics::{GetJobMetrics, JobMetrics};
 use crate::http::projects::{Member, MemberSetting, Project, RemoveMembers, SetMembers};
 use crate::http::repos::{DeleteRepos, GetRepo, InitRepo, RepoHead, RepoHeadWithCreds};
 use crate::http::runs::{
@@ -117,6 +119,34 @@ impl ProjectClient {
         self.client
             .call_void(self.change("runs/delete", &DeleteRuns { runs_names }))
             .await
+    }
+
+    pub async fn list_gpus(&self, request: &ListGpus) -> Result<GpuList, ApiError> {
+        self.client.call(self.ask("gpus/list", request)).await
+    }
+
+    pub async fn get_job_metrics(
+        &self,
+        run: &str,
+        request: &GetJobMetrics,
+    ) -> Result<JobMetrics, ApiError> {
+        let mut path = format!(
+            "{}?replica_num={}&job_num={}&limit={}",
+            self.path(&format!("metrics/job/{run}")),
+            request.replica_num,
+            request.job_num,
+            request.limit
+        );
+        if let Some(id) = request.run_id {
+            path.push_str(&format!("&run_id={id}"));
+        }
+        // Moments have no character that a query would read otherwise.
+        for (name, moment) in [("after", request.after), ("before", request.before)] {
+            if let Some(moment) = moment {
+                path.push_str(&format!("&{name}={moment}"));
+            }
+        }
+        self.client.call(Call::query(path)).await
     }
 
     pub async fn poll_logs(&self, request: &PollLogs) -> Result<JobSubmissionLogs, ApiError> {

@@ -80,6 +80,8 @@ impl std::fmt::Debug for Client {
 pub(super) struct Call {
     path: String,
     body: Option<(String, Bytes)>,
+    /// GET in place of POST.
+    get: bool,
     write: bool,
     /// Time the server may legitimately take beyond the usual.
     extra: Duration,
@@ -90,8 +92,17 @@ impl Call {
         Self {
             path: path.into(),
             body: None,
+            get: false,
             write: false,
             extra: Duration::ZERO,
+        }
+    }
+
+    /// A GET; the query is part of the path.
+    pub(super) fn query(path: impl Into<String>) -> Self {
+        Self {
+            get: true,
+            ..Self::get(path)
         }
     }
 
@@ -101,6 +112,7 @@ impl Call {
         Self {
             path: path.into(),
             body: Some(("application/json".to_owned(), bytes.into())),
+            get: false,
             write: false,
             extra: Duration::ZERO,
         }
@@ -110,6 +122,7 @@ impl Call {
         Self {
             path: path.into(),
             body: Some((content_type, body)),
+            get: false,
             write: true,
             extra: Duration::from_secs(50),
         }
@@ -234,6 +247,7 @@ impl Client {
         let options = &self.inner.options;
         let mut builder = match &call.body {
             None if call.path == "/healthcheck" => self.inner.http.get(url),
+            None if call.get => self.inner.http.get(url),
             None => self.inner.http.post(url).header("Content-Length", "0"),
             Some((content_type, body)) => self
                 .inner

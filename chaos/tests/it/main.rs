@@ -1,5 +1,6 @@
 //! End to end: real replicas, real sshd, real agents, the real CLI.
 
+mod attach;
 mod hosts;
 mod nemeses;
 mod released;

@@ -8,7 +8,7 @@ mod run;
 pub use apply::Apply;
 pub use fleet::{Fleet, FleetCommand, FleetDelete};
 pub use project::{Project, ProjectAdd, ProjectCommand, ProjectDelete};
-pub use run::{Delete, Logs, Ps, RunCommand, RunGet, Stop};
+pub use run::{Attach, Delete, Logs, Metrics, Offer, Ps, RunCommand, RunGet, Stop};
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use std::ffi::OsString;
@@ -33,12 +33,18 @@ pub struct Cli {
 pub enum Command {
     /// Apply a configuration: create or update a run or a fleet
     Apply(Apply),
+    /// Open a run's SSH and ports on this machine
+    Attach(Attach),
     /// List runs
     Ps(Ps),
     /// Show a run
     Run(RunGroup),
     /// Show the logs of a run
     Logs(Logs),
+    /// Show what a run uses
+    Metrics(Metrics),
+    /// Show what a run could get
+    Offer(Offer),
     /// Stop a run
     Stop(Stop),
     /// Delete a run or a fleet named by a configuration file

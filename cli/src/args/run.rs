@@ -49,6 +49,88 @@ pub struct RunGet {
     pub json: bool,
 }
 
+/// `dstack attach`
+#[derive(Debug, Args)]
+pub struct Attach {
+    #[command(flatten)]
+    pub common: Common,
+    /// The run
+    pub run: String,
+    /// Show the output too
+    #[arg(long)]
+    pub logs: bool,
+    /// Only output since then: a duration (10m) or an RFC 3339 time
+    #[arg(long, value_name = "TIME", requires = "logs")]
+    pub since: Option<String>,
+    /// The private key that opens the run, when it is not the one the server keeps for you
+    #[arg(long, value_name = "FILE")]
+    pub ssh_identity: Option<PathBuf>,
+    /// The address of this machine that ports are forwarded from
+    #[arg(long, value_name = "ADDRESS", default_value = "localhost")]
+    pub host: String,
+    /// Forward a port: 8000, 80:8000 (local:job) or *:8000
+    #[arg(short = 'p', long = "port", value_name = "MAPPING")]
+    pub ports: Vec<String>,
+    /// Replica number
+    #[arg(long, value_name = "N")]
+    pub replica: Option<u32>,
+    /// Job number (the node's rank)
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub job: u32,
+}
+
+/// `dstack offer`
+#[derive(Debug, Args)]
+pub struct Offer {
+    #[command(flatten)]
+    pub common: Common,
+    /// CPUs, such as 8.. or arm:4
+    #[arg(long, value_name = "SPEC")]
+    pub cpu: Option<String>,
+    /// Memory, such as 64GB..
+    #[arg(long, value_name = "RANGE")]
+    pub memory: Option<String>,
+    /// GPUs, such as H100:80GB:8
+    #[arg(long, value_name = "SPEC")]
+    pub gpu: Option<String>,
+    /// Disk, such as 200GB..
+    #[arg(long, value_name = "RANGE")]
+    pub disk: Option<String>,
+    /// Only these fleets
+    #[arg(long = "fleet", value_name = "NAME")]
+    pub fleets: Vec<String>,
+    /// Put offers together: gpu, and any of backend, region and count
+    #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
+    pub group_by: Vec<String>,
+    /// How many offers to show
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub max_offers: u32,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `dstack metrics`
+#[derive(Debug, Args)]
+pub struct Metrics {
+    #[command(flatten)]
+    pub common: Common,
+    /// The run
+    pub run: String,
+    /// Only this replica
+    #[arg(long, value_name = "N")]
+    pub replica: Option<u32>,
+    /// Only this job (the node's rank)
+    #[arg(long, value_name = "N")]
+    pub job: Option<u32>,
+    /// Refresh until interrupted
+    #[arg(short, long)]
+    pub watch: bool,
+    /// Print JSON, with every sample
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `dstack logs`
 #[derive(Debug, Args)]
 pub struct Logs {

@@ -9,11 +9,7 @@ use jiff::Timestamp;
 /// Prints the log; with `-f` until the run has ended.
 pub async fn logs(args: Logs) -> Outcome {
     let project = super::connect(&args.common)?;
-    let since = args
-        .since
-        .as_deref()
-        .map(|text| since(text, Timestamp::now()))
-        .transpose()?;
+    let since = args.since.as_deref().map(moment).transpose()?;
     let mut follow = Follow::new(
         &project,
         &args.run,
@@ -26,6 +22,11 @@ pub async fn logs(args: Logs) -> Outcome {
     } else {
         follow.print_all().await
     }
+}
+
+/// What `--since` means now.
+pub fn moment(text: &str) -> Outcome<Moment> {
+    since(text, Timestamp::now())
 }
 
 /// `10m` before now, or an RFC 3339 moment.

@@ -1,6 +1,7 @@
 //! One file a verb.
 
 mod apply;
+mod attach;
 mod cluster;
 mod completion;
 mod delete;
@@ -9,6 +10,8 @@ mod fleet;
 mod follow;
 mod init;
 mod logs;
+mod metrics;
+mod offer;
 mod project;
 mod ps;
 mod run;
@@ -36,11 +39,14 @@ pub fn run(command: Command) -> Outcome {
 async fn talk_to_server(command: Command) -> Outcome {
     match command {
         Command::Apply(args) => apply::apply(args).await,
+        Command::Attach(args) => attach::attach(args).await,
         Command::Ps(args) => ps::ps(args).await,
         Command::Run(group) => match group.command {
             RunCommand::Get(args) => run::get(args).await,
         },
         Command::Logs(args) => logs::logs(args).await,
+        Command::Metrics(args) => metrics::metrics(args).await,
+        Command::Offer(args) => offer::offer(args).await,
         Command::Stop(args) => stop::stop(args).await,
         Command::Delete(args) => delete::delete(args).await,
         Command::Fleet(args) => fleet::fleet(args).await,

@@ -8,6 +8,8 @@ mod time;
 pub mod cluster;
 pub mod events;
 pub mod fleets;
+pub mod metrics;
+pub mod offers;
 pub mod plan;
 pub mod runs;
 

@@ -106,7 +106,8 @@ fn properties(rows: &[(&str, String)]) {
     data("");
 }
 
-fn offers(offers: &[InstanceOffer], total: u64, most: Option<f64>, shown: usize) {
+/// A table of the first of them.
+pub fn offers(offers: &[InstanceOffer], total: u64, most: Option<f64>, shown: usize) {
     if offers.is_empty() {
         return;
     }

@@ -54,10 +54,11 @@ pub fn availability(availability: Availability) -> &'static str {
     }
 }
 
-fn size(mib: u64) -> String {
+/// `512MB`, `23.5GB`.
+pub fn size(mib: u64) -> String {
     let gb = mib as f64 / 1024.0;
     if gb >= 1.0 {
-        format!("{}GB", gb.round())
+        format!("{}GB", (gb * 10.0).round() / 10.0)
     } else {
         format!("{mib}MB")
     }

@@ -67,6 +67,14 @@ impl Shorthand for PortMapping {
 
 deserialize_shorthand!(PortMapping);
 
+impl std::str::FromStr for PortMapping {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::from_text(text)
+    }
+}
+
 impl fmt::Display for PortMapping {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.local_port {

@@ -2,8 +2,9 @@
 
 use super::{files, load, profile};
 use crate::args::Apply;
+use crate::attach::{Keeper, Wanted, parse, reserve};
 use crate::commands::follow::Follow;
-use crate::commands::{init, refused};
+use crate::commands::{attach, init, refused};
 use crate::failure::{Failure, Outcome};
 use crate::ui;
 use dstack_api::client::ProjectClient;
@@ -38,6 +39,9 @@ pub async fn apply(
     let plan = project.get_run_plan(&request).await.map_err(refused)?;
     ui::plan::run(&plan, args.max_offers as usize, args.verbose);
     warn_without_offers(project, &plan).await?;
+    if !args.detach {
+        check_ports(&plan, &args)?;
+    }
     let Some(current) = go_ahead(project, &plan, &args).await? else {
         return Ok(());
     };
@@ -57,7 +61,7 @@ pub async fn apply(
         return Ok(());
     }
     ui::talk(&format!("Run {name} submitted"));
-    follow(project, &name, args.yes).await
+    follow(project, &name, &args).await
 }
 
 /// Everything this shell must add before the server can plan.
@@ -187,14 +191,26 @@ async fn wait_finished(project: &ProjectClient, name: &str) -> Outcome<Option<Ru
 }
 
 /// Streams the log; Ctrl-C asks whether to stop the run, as upstream, and never aborts by accident.
-async fn follow(project: &ProjectClient, name: &str, yes: bool) -> Outcome {
+async fn follow(project: &ProjectClient, name: &str, args: &Apply) -> Outcome {
     let mut follow = Follow::new(project, name, (0, 0), false, None);
+    let keeper = Keeper::start(project, wanted(name, args)?)?;
+    // Output comes from the replicas; who cannot attach still sees it.
+    let told = async {
+        match keeper.attached().await {
+            Ok(Some(attached)) => attach::show(&attached, &args.host),
+            Ok(None) => {}
+            Err(why) => ui::talk(&format!("Not attached: {why}")),
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::pin!(told);
     loop {
         tokio::select! {
             run = follow.until_end() => return finish(name, &run?),
+            () = &mut told => {}
             _ = tokio::signal::ctrl_c() => ui::status_done(),
         }
-        if yes {
+        if args.yes {
             ui::talk(&format!(
                 "Detached; the run goes on. Follow it with: dstack logs -f {name}"
             ));
@@ -213,6 +229,26 @@ async fn follow(project: &ProjectClient, name: &str, yes: bool) -> Outcome {
             _ = tokio::signal::ctrl_c() => project.stop_runs(vec![name.to_owned()], true).await.map_err(refused)?,
         }
     }
+}
+
+fn wanted(name: &str, args: &Apply) -> Outcome<Wanted> {
+    let forwards = args.ports.iter().map(|text| parse(text));
+    Ok(Wanted {
+        run: name.to_owned(),
+        replica: 0,
+        job: 0,
+        identity: args.ssh_identity.clone(),
+        bind: args.host.clone(),
+        forwards: forwards.collect::<Outcome<_>>()?,
+    })
+}
+
+/// A port that is taken is found out before anything runs for it.
+fn check_ports(plan: &RunPlan, args: &Apply) -> Outcome {
+    let wanted = wanted("", args)?;
+    let first = plan.job_plans.first().map(|job| &job.job_spec.app_specs);
+    let apps = first.map(Vec::as_slice).unwrap_or_default();
+    reserve(&args.host, &wanted.ports(apps)).map(drop)
 }
 
 /// How it ended, in the server's words; success only for `done`.
