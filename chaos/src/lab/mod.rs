@@ -17,7 +17,7 @@ pub use cluster::{Cluster, Status};
 pub use http::http;
 pub use ports::free_port;
 pub use process::{Process, tail};
-pub use released::{Released, text};
+pub use released::{Released, released_python, text};
 pub use replica::{Replica, ReplicaPlan};
 pub use sshd::{Host, current_user, keygen};
 

@@ -130,6 +130,11 @@ pub fn text(out: &Output) -> String {
     format!("{stdout}{stderr}")
 }
 
+/// The Python that has the client in it.
+pub fn released_python() -> Result<PathBuf> {
+    Ok(venv()?.join("bin/python"))
+}
+
 /// Where `scripts/pyclient.sh` put it.
 fn venv() -> Result<PathBuf> {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);

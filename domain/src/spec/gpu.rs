@@ -186,6 +186,8 @@ impl Shorthand for GpuSpec {
         "a GPU such as `H100:8`, `24GB..`, `nvidia:80GB:1..8`, a number, or a mapping";
 
     fn from_text(text: &str) -> Result<Self, String> {
+        // `RTX 4090` and `H100 : 8` are written so.
+        let text = &text.replace(' ', "");
         let mut gpu = Self::any(GPU_COUNT_DEFAULT);
         let mut count = None;
         let twice = |what: &str| {

@@ -8,6 +8,7 @@ use super::configuration::{AnyConfiguration, RunConfiguration};
 use super::dev_environment::DevEnvironmentConfiguration;
 use super::fleet::FleetSpec;
 use super::gpu::GpuVendor;
+use super::ide::Ide;
 use super::interpolate::{Reference, references};
 use super::mounts::MountPoint;
 use super::ports::PortMapping;
@@ -264,6 +265,16 @@ fn dev_environment(configuration: &DevEnvironmentConfiguration) -> Checked {
             "`version` is the version of an IDE, and no `ide` is given",
         )
         .with_hint("add `ide: vscode`"));
+    }
+    if let (Some(Ide::Windsurf), Some(version)) = (configuration.ide, &configuration.version)
+        && !version
+            .split_once('@')
+            .is_some_and(|(version, commit)| !version.is_empty() && !commit.is_empty())
+    {
+        return refuse(
+            "version",
+            format!("`{version}` is not a version of Windsurf: write `version@commit`"),
+        );
     }
     if configuration.run.dstack && configuration.inactivity_duration.is_some() {
         return refuse(
