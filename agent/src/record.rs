@@ -155,10 +155,21 @@ pub enum Layout {
     Host,
 }
 
-/// `secrets.json`: environment variables whose values are secrets.
+/// `secrets.json`: environment variables whose values are secrets, and what opens the run's repository.
 #[derive(Default, Serialize, Deserialize)]
 pub struct Secrets {
     pub env: BTreeMap<String, String>,
+    #[serde(default)]
+    pub repo: Option<RepoCreds>,
+}
+
+/// Credentials of a Git repository. No `Debug`: they must not reach a log.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub struct RepoCreds {
+    #[serde(default)]
+    pub oauth_token: Option<String>,
+    #[serde(default)]
+    pub private_key: Option<String>,
 }
 
 /// `claim.json`: the runner that took the order. Created, never replaced: of two runners for one

@@ -5,6 +5,7 @@ mod attach;
 mod commands;
 mod config_file;
 mod failure;
+mod git;
 mod settings;
 mod ui;
 

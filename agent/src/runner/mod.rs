@@ -14,6 +14,7 @@ mod places;
 mod prepare;
 mod profile;
 mod repo;
+mod repo_access;
 mod run;
 pub mod sshd;
 mod supervise;

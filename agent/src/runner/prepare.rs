@@ -9,11 +9,12 @@ use nix::unistd::{getegid, geteuid};
 
 use super::env::{self, Env, Whereabouts};
 use super::places::Places;
+use super::repo_access::Access;
 use super::unpack::{self, Ownership};
 use super::user::{Accounts, Identity};
 use super::{companion, profile, repo};
 use crate::home::{JobDir, is_sha256};
-use crate::record::{Launch, Layout, reason};
+use crate::record::{Launch, Layout, RepoCreds, Secrets, reason};
 
 /// A job that is ready to be started.
 #[derive(Debug)]
@@ -48,7 +49,7 @@ pub fn prepare(
     job: &JobDir,
     order: &JobOrder,
     launch: &Launch,
-    secrets: &Env,
+    secrets: &Secrets,
     say: &mut dyn FnMut(&str),
 ) -> Result<Prepared, Unfit> {
     let argv = if order.commands.is_empty() {
@@ -77,7 +78,7 @@ pub fn prepare(
     let working_dir = working_dir(order, &places, owner).map_err(Unfit::executor)?;
     unpack_archives(job, order, &places, &working_dir, owner).map_err(Unfit::executor)?;
     let repo_dir = repo_dir(order, &places, &working_dir).map_err(Unfit::executor)?;
-    place_repo(job, order, &repo_dir, owner, say)?;
+    place_repo(job, order, secrets.repo.as_ref(), &repo_dir, owner, say)?;
 
     let hostfile = write_hostfile(order, &places).map_err(Unfit::executor)?;
     let at = Whereabouts {
@@ -87,7 +88,7 @@ pub fn prepare(
         repo_dir: &repo_dir,
         hostfile: &hostfile,
     };
-    let mut env = env::job_env(own_env(), order, secrets, &at);
+    let mut env = env::job_env(own_env(), order, &secrets.env, &at);
     if let Err(error) = companion::connect_nodes(order, &places, &identity, owner, &mut env) {
         say(&format!(
             "the nodes of this job cannot reach each other over SSH: {error}"
@@ -206,6 +207,7 @@ fn repo_dir(order: &JobOrder, places: &Places, working_dir: &Path) -> Result<Pat
 fn place_repo(
     job: &JobDir,
     order: &JobOrder,
+    creds: Option<&RepoCreds>,
     dir: &Path,
     owner: Ownership,
     say: &mut dyn FnMut(&str),
@@ -217,7 +219,10 @@ fn place_repo(
         Some(code) => Some(job_archive(job, &code.sha256).map_err(Unfit::executor)?),
         None => None,
     };
-    repo::place(order_repo, code.as_deref(), dir, owner, say).map_err(|message| Unfit {
+    let url = order_repo.clone_url.as_deref().unwrap_or_default();
+    let access = Access::new(url, creds, job.root())
+        .map_err(|error| Unfit::executor(format!("cannot use the repo's key: {error}")))?;
+    repo::place(order_repo, &access, code.as_deref(), dir, owner, say).map_err(|message| Unfit {
         reason: reason::EXITED_WITH_ERROR,
         message,
     })

@@ -7,11 +7,13 @@ use std::process::{Command, Stdio};
 
 use dstack_api::agent_job::{IfExists, OrderRepo};
 
+use super::repo_access::Access;
 use super::unpack::{self, Ownership};
 
 /// Puts the code at `dir`. `say` gets what the user may want to read later.
 pub fn place(
     repo: &OrderRepo,
+    access: &Access,
     code: Option<&Path>,
     dir: &Path,
     owner: Ownership,
@@ -42,7 +44,7 @@ pub fn place(
     if repo.kind == "local" {
         return code.map_or(Ok(()), |code| unpack::unpack_into(code, dir, owner));
     }
-    clone(repo, dir, say)?;
+    clone(repo, access, dir, say)?;
     if let Some(patch) = code {
         apply(patch, dir)?;
     }
@@ -56,7 +58,12 @@ fn is_empty(dir: &Path) -> Result<bool, String> {
     Ok(entries.next().is_none())
 }
 
-fn clone(repo: &OrderRepo, dir: &Path, say: &mut dyn FnMut(&str)) -> Result<(), String> {
+fn clone(
+    repo: &OrderRepo,
+    access: &Access,
+    dir: &Path,
+    say: &mut dyn FnMut(&str),
+) -> Result<(), String> {
     let url = repo
         .clone_url
         .as_deref()
@@ -67,15 +74,16 @@ fn clone(repo: &OrderRepo, dir: &Path, say: &mut dyn FnMut(&str)) -> Result<(), 
         args.extend(["--branch", branch]);
     }
     args.extend(["--", url, "."]);
-    git(dir, &args)?;
+    git(dir, access, &args)?;
     if let Some(hash) = &repo.hash {
         // A shallow or single-branch clone need not hold the commit.
-        if git(dir, &["checkout", "--quiet", hash]).is_err() {
-            git(dir, &["fetch", "--quiet", "origin", hash])?;
-            git(dir, &["checkout", "--quiet", hash])?;
+        if git(dir, access, &["checkout", "--quiet", hash]).is_err() {
+            git(dir, access, &["fetch", "--quiet", "origin", hash])?;
+            git(dir, access, &["checkout", "--quiet", hash])?;
         }
         git(
             dir,
+            access,
             &["submodule", "update", "--quiet", "--init", "--recursive"],
         )?;
     }
@@ -84,7 +92,7 @@ fn clone(repo: &OrderRepo, dir: &Path, say: &mut dyn FnMut(&str)) -> Result<(), 
         ("user.email", &repo.config_email),
     ] {
         if let Some(value) = value {
-            git(dir, &["config", key, value])?;
+            git(dir, access, &["config", key, value])?;
         }
     }
     Ok(())
@@ -96,15 +104,17 @@ fn apply(patch: &Path, dir: &Path) -> Result<(), String> {
     }
     git(
         dir,
+        &Access::default(),
         &["apply", "--whitespace=nowarn", &patch.display().to_string()],
     )
 }
 
-fn git(dir: &Path, args: &[&str]) -> Result<(), String> {
+fn git(dir: &Path, access: &Access, args: &[&str]) -> Result<(), String> {
     let output = Command::new("git")
         .args(args)
         .current_dir(dir)
         .env("GIT_TERMINAL_PROMPT", "0")
+        .envs(access.env())
         .stdin(Stdio::null())
         .output()
         .map_err(|error| format!("cannot run git: {error}; the image needs git for a repo"))?;
@@ -170,7 +180,7 @@ mod tests {
                 "x",
             ],
         ] {
-            git(&origin, args).unwrap();
+            git(&origin, &Access::default(), args).unwrap();
         }
         let patch = dir.path().join("patch");
         fs::write(&patch, "diff --git a/f b/f\nnew file mode 100644\n--- /dev/null\n+++ b/f\n@@ -0,0 +1 @@\n+hi\n").unwrap();
@@ -180,15 +190,16 @@ mod tests {
             clone_url: Some(origin.display().to_string()),
             ..OrderRepo::default()
         };
-        place(&repo, Some(&patch), &target, None, &mut |_| ()).unwrap();
+        let access = Access::default();
+        place(&repo, &access, Some(&patch), &target, None, &mut |_| ()).unwrap();
         assert_eq!(fs::read_to_string(target.join("f")).unwrap(), "hi\n");
 
-        let again = place(&repo, None, &target, None, &mut |_| ()).unwrap_err();
+        let again = place(&repo, &access, None, &target, None, &mut |_| ()).unwrap_err();
         assert!(again.contains("not empty"), "{again}");
         let skip = OrderRepo {
             if_exists: IfExists::Skip,
             ..repo
         };
-        place(&skip, None, &target, None, &mut |_| ()).unwrap();
+        place(&skip, &access, None, &target, None, &mut |_| ()).unwrap();
     }
 }

@@ -221,10 +221,10 @@ fn read_order(job: &JobDir) -> anyhow::Result<JobOrder> {
 }
 
 /// Reads the secrets and removes them from the disk.
-fn take_secrets(job: &JobDir) -> io::Result<BTreeMap<String, String>> {
+fn take_secrets(job: &JobDir) -> io::Result<Secrets> {
     let secrets: Option<Secrets> = durable::read_json(&job.secrets())?;
     durable::remove_file(&job.secrets())?;
-    Ok(secrets.unwrap_or_default().env)
+    Ok(secrets.unwrap_or_default())
 }
 
 fn stopped(job: &JobDir) -> bool {

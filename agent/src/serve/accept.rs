@@ -13,7 +13,7 @@ use crate::clock;
 use crate::decide::{Want, WantPhase};
 use crate::durable;
 use crate::ledger::Refusal;
-use crate::record::{ExitRecord, JobPhase, JobRecord, Secrets, reason};
+use crate::record::{ExitRecord, JobPhase, JobRecord, RepoCreds, Secrets, reason};
 use crate::runtime::{Credentials, Fuel};
 
 impl Reconciler {
@@ -42,7 +42,8 @@ impl Reconciler {
     }
 
     fn accept_job(&mut self, submission: Uuid, job: DesiredJob) {
-        let had_secrets = !job.secret_env.is_empty() || job.registry_auth.is_some();
+        let had_secrets =
+            !job.secret_env.is_empty() || job.registry_auth.is_some() || job.repo_creds.is_some();
         if let Some(entry) = self.jobs.get_mut(&submission) {
             // An order without a body is a reminder of a job that is here already.
             if entry.record.phase == JobPhase::Accepted && !job.spec_json.is_empty() {
@@ -123,10 +124,18 @@ fn want(job: &DesiredJob) -> Want {
     }
 }
 
+fn text(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
 fn fuel(job: DesiredJob) -> Fuel {
     Fuel {
         secrets: Arc::new(Secrets {
             env: job.secret_env.into_iter().collect(),
+            repo: job.repo_creds.map(|creds| RepoCreds {
+                oauth_token: text(creds.oauth_token),
+                private_key: text(creds.private_key),
+            }),
         }),
         credentials: job.registry_auth.map(|auth| Credentials {
             username: auth.username,

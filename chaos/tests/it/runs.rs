@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use dstack_chaos::campaign::Lab;
-use dstack_chaos::lab::Cli;
+use dstack_chaos::lab::{Cli, current_user};
 use std::time::{Duration, Instant};
 
 const FAIL: &str = include_str!("../../../examples/fail.dstack.yml");
@@ -105,5 +105,87 @@ async fn a_run_is_stopped_applied_again_and_deleted() -> Result<()> {
         !gone.status.success(),
         "a deleted run is still found by its name"
     );
+    Ok(())
+}
+
+fn git(folder: &std::path::Path, args: &[&str]) -> Result<()> {
+    let out = std::process::Command::new("git")
+        .args(["-c", "user.name=ann", "-c", "user.email=ann@example.com"])
+        .args(args)
+        .current_dir(folder)
+        .output()?;
+    ensure!(
+        out.status.success(),
+        "git {args:?}: {}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clone_runs_as_it_lies_here() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let lab = Lab::start(folder.path(), 1).await?;
+    let cli = &lab.clis[0];
+    let (origin, work) = (cli.home().join("origin"), cli.home().join("work"));
+    std::fs::create_dir_all(&origin)?;
+    git(
+        &origin,
+        &["init", "--quiet", "--bare", "--initial-branch", "main"],
+    )?;
+    git(
+        cli.home(),
+        &["clone", "--quiet", &origin.display().to_string(), "work"],
+    )?;
+    std::fs::write(work.join("tracked"), "committed\n")?;
+    std::fs::write(work.join(".gitignore"), "secret\n")?;
+    git(&work, &["checkout", "--quiet", "-b", "main"])?;
+    git(&work, &["add", "."])?;
+    git(&work, &["commit", "--quiet", "-m", "one"])?;
+    git(&work, &["push", "--quiet", "-u", "origin", "main"])?;
+    std::fs::write(work.join("tracked"), "committed\nand changed\n")?;
+    std::fs::write(work.join("new"), "not added\n")?;
+    std::fs::write(work.join("secret"), "ignored\n")?;
+    let yaml = "type: task\nname: code\nimage: debian:12\nrepos: [work]\nworking_dir: /workflow\ncommands:\n  - cat tracked new; ls -1; git log --oneline | wc -l\nresources: {cpu: 1.., memory: 0.1GB.., disk: 0.1GB..}\n";
+    let file = write(cli, "code.dstack.yml", yaml)?;
+    let said = cli.run(&["apply", "-f", &file, "-y"]).await?;
+    for words in [
+        "committed\nand changed\nnot added\n",
+        "new\ntracked\n",
+        "\n1\n",
+    ] {
+        ensure!(
+            said.replace('\r', "").contains(words),
+            "no {words:?} in {said}"
+        );
+    }
+    ensure!(!said.contains("secret"), "an ignored file was sent: {said}");
+
+    // The same over SSH, with a key that only the server gets to keep.
+    let host = &lab.hosts[0];
+    let url = format!(
+        "ssh://{}@{}:{}{}",
+        current_user(),
+        host.address,
+        host.port,
+        origin.display()
+    );
+    git(&work, &["remote", "set-url", "origin", &url])?;
+    let file = write(
+        cli,
+        "code.dstack.yml",
+        &yaml.replace("name: code", "name: code2"),
+    )?;
+    let refused = cli.output(&["apply", "-f", &file, "-y"]).await?;
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    ensure!(
+        !refused.status.success() && told.contains("--git-identity"),
+        "{told}"
+    );
+    let key = folder.path().join("id_ed25519").display().to_string();
+    cli.run(&["init", "--repo", "work", "--git-identity", &key])
+        .await?;
+    let said = cli.run(&["apply", "-f", &file, "-y"]).await?;
+    ensure!(said.contains("and changed"), "{said}");
     Ok(())
 }

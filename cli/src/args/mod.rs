@@ -58,8 +58,8 @@ pub enum Command {
     Event(Event),
     /// Manage the projects of this machine's configuration
     Project(Project),
-    /// Register this folder's repo with the server
-    Init(Common),
+    /// Make a repository known to the server
+    Init(Init),
     /// Look at the replicas of the control plane
     Cluster(Cluster),
     /// Start a server replica (runs dstack-server)
@@ -75,6 +75,22 @@ pub struct Common {
     /// The project; by default the one marked default in ~/.dstack/config.yml
     #[arg(long, env = "DSTACK_PROJECT", value_name = "NAME")]
     pub project: Option<String>,
+}
+
+/// `dstack init`
+#[derive(Debug, ClapArgs)]
+pub struct Init {
+    #[command(flatten)]
+    pub common: Common,
+    /// A folder that is a clone, or an address
+    #[arg(short = 'P', long, value_name = "PATH_OR_URL")]
+    pub repo: Option<String>,
+    /// A private key that may read it over SSH
+    #[arg(long, value_name = "FILE", conflicts_with = "token")]
+    pub git_identity: Option<std::path::PathBuf>,
+    /// A token that may read it
+    #[arg(short, long, env = "DSTACK_GIT_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
 }
 
 /// `dstack run …`

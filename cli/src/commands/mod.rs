@@ -53,7 +53,7 @@ async fn talk_to_server(command: Command) -> Outcome {
         Command::Secret(args) => secret::secret(args).await,
         Command::Event(args) => event::event(args).await,
         Command::Project(args) => project::project(args.command).await,
-        Command::Init(common) => init::init(&common).await,
+        Command::Init(args) => init::init(args).await,
         Command::Cluster(args) => cluster::cluster(args).await,
         Command::Completion(_) | Command::Server(_) => Ok(()),
     }

@@ -65,6 +65,7 @@ pub fn order(
         grace_s,
         secret_env: secret_env.into_iter().collect(),
         registry_auth,
+        repo_creds: repo_creds(desired, sealer)?,
     })
 }
 
@@ -288,20 +289,29 @@ fn repo(desired: &DesiredJob, sealer: &Sealer) -> Result<Option<OrderRepo>, Stri
     })
 }
 
-/// From upstream's `RemoteRepoCreds`. A token goes into the URL, which is where git takes it without being asked.
+/// From upstream's `RemoteRepoCreds`.
 fn clone_url(creds: &str) -> Option<String> {
+    text_of(creds, "clone_url")
+}
+
+/// What opens the repository travels beside the order: the order lies on the host's disk.
+fn repo_creds(desired: &DesiredJob, sealer: &Sealer) -> Result<Option<agent::RepoCreds>, String> {
+    let is_remote = matches!(desired.job.repo_data, Some(RunRepoData::Remote { .. }));
+    let Some(creds) = desired.repo_creds.as_ref().filter(|_| is_remote) else {
+        return Ok(None);
+    };
+    let creds = open(sealer, creds)?;
+    let part = |name| text_of(&creds, name).unwrap_or_default();
+    let found = agent::RepoCreds {
+        oauth_token: part("oauth_token"),
+        private_key: part("private_key"),
+    };
+    Ok(Some(found).filter(|found| *found != agent::RepoCreds::default()))
+}
+
+fn text_of(creds: &str, name: &str) -> Option<String> {
     let creds: serde_json::Value = serde_json::from_str(creds).ok()?;
-    let url = creds.get("clone_url")?.as_str()?;
-    let token = creds
-        .get("oauth_token")
-        .and_then(|token| token.as_str())
-        .filter(|token| !token.is_empty());
-    Some(match (token, url.strip_prefix("https://")) {
-        (Some(token), Some(rest)) if !rest.split('/').next().unwrap_or_default().contains('@') => {
-            format!("https://x-access-token:{token}@{rest}")
-        }
-        _ => url.to_owned(),
-    })
+    creds.get(name)?.as_str().map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -309,20 +319,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_goes_into_an_https_url_only() {
-        let url = |json: &str| clone_url(json);
+    fn the_address_of_a_repository_holds_no_secret() {
+        let creds =
+            r#"{"clone_url":"https://github.com/a/b.git","oauth_token":"t0","private_key":null}"#;
         assert_eq!(
-            url(r#"{"clone_url":"https://github.com/a/b.git","oauth_token":"t0"}"#).as_deref(),
-            Some("https://x-access-token:t0@github.com/a/b.git")
+            clone_url(creds).as_deref(),
+            Some("https://github.com/a/b.git")
         );
-        assert_eq!(
-            url(r#"{"clone_url":"https://me@github.com/a/b.git","oauth_token":"t0"}"#).as_deref(),
-            Some("https://me@github.com/a/b.git")
-        );
-        assert_eq!(
-            url(r#"{"clone_url":"git@github.com:a/b.git","oauth_token":null}"#).as_deref(),
-            Some("git@github.com:a/b.git")
-        );
-        assert_eq!(url("not json"), None);
+        assert_eq!(text_of(creds, "oauth_token").as_deref(), Some("t0"));
+        assert_eq!(text_of(creds, "private_key"), None);
+        assert_eq!(clone_url("not json"), None);
     }
 }

@@ -1,7 +1,7 @@
 //! Each command of the client, with success and with failure.
 
 use anyhow::{Result, ensure};
-use dstack_chaos::lab::{Released, text};
+use dstack_chaos::lab::{Released, current_user, text};
 use std::path::Path;
 use std::time::Duration;
 
@@ -155,6 +155,56 @@ async fn a_run_from_its_plan_to_its_deletion() -> Result<()> {
     says(client, &["delete", "-y", "-f", &file], &[]).await?;
     refuses(client, &["run", "get", "work", "--json"], "not found").await?;
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clone_with_changes_runs_as_it_lies_here() -> Result<()> {
+    let Setting {
+        client,
+        lab,
+        folder,
+    } = &setting().await?;
+    let (origin, work) = (client.home().join("origin"), client.home().join("work"));
+    std::fs::create_dir_all(&origin)?;
+    let git = async |folder: &Path, args: &[&str]| {
+        let mut git = tokio::process::Command::new("git");
+        git.args(["-c", "user.name=ann", "-c", "user.email=ann@example.com"]);
+        succeed(git.args(args).current_dir(folder)).await
+    };
+    git(
+        &origin,
+        &["init", "--quiet", "--bare", "--initial-branch", "main"],
+    )
+    .await?;
+    git(
+        client.home(),
+        &["clone", "--quiet", &origin.display().to_string(), "work"],
+    )
+    .await?;
+    std::fs::write(work.join("tracked"), "committed\n")?;
+    git(&work, &["checkout", "--quiet", "-b", "main"]).await?;
+    git(&work, &["add", "."]).await?;
+    git(&work, &["commit", "--quiet", "-m", "one"]).await?;
+    git(&work, &["push", "--quiet", "-u", "origin", "main"]).await?;
+    std::fs::write(work.join("tracked"), "committed\nand changed\n")?;
+    let host = &lab.hosts[0];
+    let url = format!(
+        "ssh://{}@{}:{}{}",
+        current_user(),
+        host.address,
+        host.port,
+        origin.display()
+    );
+    git(&work, &["remote", "set-url", "origin", &url]).await?;
+    let key = folder.path().join("id_ed25519").display().to_string();
+    let init = ["init", "-P", "work", "--git-identity", &key];
+    says(client, &init, &["OK"]).await?;
+    let yaml = task(
+        "code",
+        "repos: [work]\nworking_dir: /workflow\ncommands: [cat tracked]\n",
+    );
+    let file = client.write("code.yml", &yaml)?;
+    says(client, &["apply", "-y", "-f", &file], &["and changed"]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ mod fleet;
 mod keys;
 mod load;
 mod profile;
+pub mod repo;
 mod run;
 
 pub use load::load;

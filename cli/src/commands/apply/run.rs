@@ -1,10 +1,11 @@
 //! Applying a task, dev environment or service.
 
+use super::repo::Code;
 use super::{files, load, profile};
 use crate::args::Apply;
 use crate::attach::{Keeper, Wanted, parse, reserve};
 use crate::commands::follow::Follow;
-use crate::commands::{attach, init, refused};
+use crate::commands::{attach, refused};
 use crate::failure::{Failure, Outcome};
 use crate::ui;
 use dstack_api::client::ProjectClient;
@@ -13,7 +14,7 @@ use dstack_api::http::runs::{
     ApplyAction, ApplyRunInput, GetRunPlan, Run, RunPlan, RunSnapshot, RunStatus,
 };
 use dstack_domain::spec::resolve::resolve_for_submission;
-use dstack_domain::spec::{EntityReference, RunConfiguration, RunRepoData, RunSpec};
+use dstack_domain::spec::{EntityReference, RunConfiguration, RunSpec};
 use std::path::Path;
 use std::time::Duration;
 
@@ -27,7 +28,9 @@ pub async fn apply(
     folder: &Path,
     args: Apply,
 ) -> Outcome {
-    let spec = build(project, configuration, path, folder, &args).await?;
+    let code = Code::find(project, &configuration.common().repos, folder).await?;
+    let mut spec = build(project, configuration, path, folder, &args).await?;
+    code.describe(&mut spec);
     let request = GetRunPlan {
         run_spec: spec,
         max_offers: Some(args.max_offers),
@@ -45,6 +48,7 @@ pub async fn apply(
     let Some(current) = go_ahead(project, &plan, &args).await? else {
         return Ok(());
     };
+    code.upload(project).await?;
     let input = ApplyRunInput {
         run_spec: plan.run_spec,
         current_resource: current,
@@ -92,11 +96,9 @@ async fn build(
             .collect::<Result<_, _>>();
         configuration.profile_mut().fleets = Some(fleets.map_err(Failure::refused)?);
     }
-    init::virtual_repo(project).await?;
     let archives = files::upload(project, &configuration.common().files, folder).await?;
     let mut spec = RunSpec::new(configuration);
-    spec.repo_id = Some(init::VIRTUAL_REPO.into());
-    spec.repo_data = Some(RunRepoData::Virtual);
+
     spec.file_archives = archives;
     spec.configuration_path = Some(path);
     spec.profile = Some(profile::profile(args)?);
