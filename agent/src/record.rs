@@ -15,6 +15,7 @@ pub mod reason {
     pub const EXITED_WITH_ERROR: &str = "container_exited_with_error";
     pub const MAX_DURATION: &str = "max_duration_exceeded";
     pub const LOG_QUOTA: &str = "log_quota_exceeded";
+    pub const UNUSED: &str = "terminated_due_to_utilization_policy";
     pub const EXECUTOR: &str = "executor_error";
     pub const CREATING: &str = "creating_container_error";
     pub const BY_SERVER: &str = "terminated_by_server";

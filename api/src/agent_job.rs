@@ -76,6 +76,8 @@ pub struct JobOrder {
     pub mounts: Vec<OrderMount>,
     #[serde(default)]
     pub max_duration_s: Option<u64>,
+    #[serde(default)]
+    pub utilization_policy: Option<UtilizationPolicy>,
     /// Seconds between the polite stop and the kill, when the job itself hits `max_duration`.
     #[serde(default)]
     pub stop_duration_s: Option<u64>,
@@ -103,6 +105,14 @@ pub struct OrderUser {
     pub username: Option<String>,
     #[serde(default)]
     pub groupname: Option<String>,
+}
+
+/// How much of its GPUs a job must use to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UtilizationPolicy {
+    /// Percent, of each GPU.
+    pub min_gpu_utilization: u32,
+    pub time_window_s: u64,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,7 +1,6 @@
 """Calls a running server through the released dstack client and lets its models judge the answers.
 
-Needs a Python with `dstack` 0.22.5 installed; see README or run:
-    python3 -m venv /tmp/pyclient && /tmp/pyclient/bin/pip install 'dstack==0.22.5'
+Needs a Python with `dstack` 0.22.5 installed: `$(scripts/pyclient.sh)/bin/python`.
 Usage: released_client.py URL TOKEN [URL_OF_ANOTHER_REPLICA ...]
 A write goes to the first address, each read to all of them in turn.
 """
@@ -253,9 +252,24 @@ def raw(s):
         s.check(f"body: {name}", same)
 
 
+def versions(s):
+    """No client is refused for its version; older ones get the forms they know."""
+    spec = task("e2e-version", ["true"], fleets=["lab"])
+    body = {"run_spec": __import__("json").loads(spec.model_dump_json())}
+    for version, wanted in [("0.20.0", ["lab"]), ("0.22.5", [{"project": None, "name": "lab"}]),
+                            ("99.0.0", [{"project": None, "name": "lab"}]), ("x", [{"project": None, "name": "lab"}])]:
+        def fits():
+            answer = requests.post(f"{s.urls[0]}/api/project/main/runs/get_plan", json=body,
+                                   headers={"Authorization": f"Bearer {s.token}", "X-API-VERSION": version})
+            assert answer.status_code == 200, answer.text
+            got = answer.json()["run_spec"]["configuration"]["fleets"]
+            assert got == wanted, f"got {got}, expected {wanted}"
+        s.check(f"client version {version}", fits)
+
+
 def main():
     s = Suite([sys.argv[1], *sys.argv[3:]], sys.argv[2])
-    for part in (people, secrets, repos, fleets, runs, others, raw):
+    for part in (people, secrets, repos, fleets, runs, others, raw, versions):
         try:
             part(s)
         except Exception as error:

@@ -14,6 +14,8 @@ pub enum Cause {
     Stopped,
     MaxDuration,
     LogQuota,
+    /// Its GPUs were not used as much as its policy wants.
+    Unused,
     /// SIGTERM from somebody else.
     Outside,
 }
@@ -32,6 +34,10 @@ pub fn outcome(status: ExitStatus, cause: Option<Cause>, tail: &str, at: Timesta
         Some(Cause::LogQuota) => (
             reason::LOG_QUOTA,
             "the job wrote more output in an hour than its log quota allows".to_owned(),
+        ),
+        Some(Cause::Unused) => (
+            reason::UNUSED,
+            "the job used its GPUs less than its utilization_policy wants".to_owned(),
         ),
         Some(Cause::Outside) => (
             reason::EXITED_WITH_ERROR,

@@ -117,11 +117,10 @@ async fn try_execute(
         ));
     }
     let source = Source::find(&prepared.cgroups, std::process::id() == 1);
-    let ended = tokio::select! {
-        ended = supervisor.run(signals) => ended,
-        never = metrics::watch(job, &source, &order.gpus, owner) => match never {},
-    };
-    let ended = ended.map_err(executor("the runner lost its job"))?;
+    let ended = supervisor
+        .run(signals, metrics::watch(job, &source, order, owner))
+        .await
+        .map_err(executor("the runner lost its job"))?;
     if let Some(companion) = companion {
         companion.finish();
     }

@@ -146,10 +146,16 @@ impl<'a> Supervisor<'a> {
         })
     }
 
-    /// Stays until the command and everything it started are gone, and its output is stored.
-    pub async fn run(mut self, mut signals: Signals) -> io::Result<Ended> {
+    /// Stays until the command and everything it started are gone, and its output is stored. `unused` resolves when
+    /// the job no longer uses what it has.
+    pub async fn run(
+        mut self,
+        mut signals: Signals,
+        unused: impl Future<Output = ()>,
+    ) -> io::Result<Ended> {
         let mut buffer = vec![0; 64 * 1024];
-        let mut open = true;
+        let (mut open, mut used) = (true, true);
+        let mut unused = std::pin::pin!(unused);
         self.look_for_stop(false);
         let status = loop {
             let wake = tokio::time::Instant::from_std(self.next_wake());
@@ -161,6 +167,10 @@ impl<'a> Supervisor<'a> {
                 },
                 _ = signals.terminate.recv() => self.look_for_stop(true),
                 _ = signals.interrupt.recv() => {}, // of a terminal the runner was started from
+                                () = &mut unused, if used => {
+                    used = false;
+                    self.begin_stop(Cause::Unused, self.limits.grace);
+                }
                 () = tokio::time::sleep_until(wake) => self.round(),
             }
         };

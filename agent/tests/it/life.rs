@@ -392,3 +392,26 @@ async fn what_a_job_uses_is_sampled_beside_its_output() {
         .await;
     assert!(sample.gpus.is_empty(), "{sample:?}");
 }
+
+#[tokio::test]
+async fn a_job_that_leaves_its_gpus_idle_is_ended() {
+    let smi = "echo 'GPU-a, 100, 97'; echo 'GPU-b, 100, 2'";
+    let agent = Agent::start_with_tool("nvidia-smi", smi).await;
+    let mut server = agent.link().await;
+    let id = Uuid::new_v4();
+    let mut order = order(id, "sleep 600");
+    order.gpus = dstack_api::agent_job::GpuSelection::All;
+    order.utilization_policy = Some(dstack_api::agent_job::UtilizationPolicy {
+        min_gpu_utilization: 10,
+        // A minute less is enough, so the second sample decides.
+        time_window_s: 65,
+    });
+    server.want(1, 1, vec![run(&order)]).await;
+    let job = server.exit(id).await;
+    assert_eq!(job.reason, "terminated_due_to_utilization_policy");
+    let samples = server.text(id, "metrics");
+    assert!(
+        samples.contains(r#"{"memory":104857600,"percent":2}"#),
+        "{samples}"
+    );
+}

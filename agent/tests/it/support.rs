@@ -38,6 +38,8 @@ pub fn binary() -> PathBuf {
 pub struct Agent {
     dir: tempfile::TempDir,
     args: Vec<String>,
+    /// Before the folders the agent looks for programs in.
+    tools: Option<PathBuf>,
     child: Option<Child>,
 }
 
@@ -51,8 +53,24 @@ impl Agent {
         let mut agent = Self {
             dir: tempfile::Builder::new().prefix("da-").tempdir().unwrap(),
             args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+            tools: None,
             child: None,
         };
+        agent.again().await;
+        agent
+    }
+
+    /// An agent that finds one more program.
+    pub async fn start_with_tool(name: &str, script: &str) -> Self {
+        use std::os::unix::fs::PermissionsExt;
+        let mut agent = Self::start().await;
+        agent.kill();
+        let folder = agent.path().join("tools");
+        std::fs::create_dir_all(&folder).unwrap();
+        let tool = folder.join(name);
+        std::fs::write(&tool, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755)).unwrap();
+        agent.tools = Some(folder);
         agent.again().await;
         agent
     }
@@ -86,6 +104,10 @@ impl Agent {
             .args(&self.args);
         command.env("DSTACK_SERVER_ADMIN_TOKEN", "not-for-jobs");
         command.env("DSTACK_AGENT_AUTHORIZED_KEYS", self.guests());
+        if let Some(tools) = &self.tools {
+            let path = std::env::var("PATH").unwrap_or_default();
+            command.env("PATH", format!("{}:{path}", tools.display()));
+        }
         command
     }
 

@@ -5,7 +5,7 @@ use crate::sealing::Sealer;
 use dstack_api::agent::{self, Phase};
 use dstack_api::agent_job::{
     Cluster, CodeArchive, GpuSelection, IfExists, JobOrder, NetworkMode, OrderArchive, OrderMount,
-    OrderRepo, OrderUser, SshKeyPair,
+    OrderRepo, OrderUser, SshKeyPair, UtilizationPolicy,
 };
 use dstack_domain::decide::{DesiredJob, DesiredPhase};
 use dstack_domain::model::{self, GpuShare, Sealed};
@@ -195,6 +195,7 @@ fn plain(desired: &DesiredJob, sealer: &Sealer) -> Result<JobOrder, String> {
         app_ports: job.app_specs.iter().map(|app| app.port).collect(),
         mounts: mounts(job),
         max_duration_s: job.max_duration,
+        utilization_policy: utilization(job),
         stop_duration_s: job.stop_duration,
         log_quota_hour_bytes: Some(desired.log_quota_hour_bytes).filter(|quota| *quota > 0),
         authorized_keys: desired.authorized_keys.clone(),
@@ -228,6 +229,15 @@ fn gpus(share: &GpuShare) -> GpuSelection {
         GpuShare::None => GpuSelection::None,
         GpuShare::Some(uuids) => GpuSelection::Some(uuids.clone()),
     }
+}
+
+fn utilization(job: &JobSpec) -> Option<UtilizationPolicy> {
+    job.utilization_policy
+        .as_ref()
+        .map(|policy| UtilizationPolicy {
+            min_gpu_utilization: policy.min_gpu_utilization.into(),
+            time_window_s: policy.time_window.as_secs(),
+        })
 }
 
 fn mounts(job: &JobSpec) -> Vec<OrderMount> {

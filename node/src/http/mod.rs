@@ -25,6 +25,7 @@ mod members;
 mod metrics;
 mod offer_groups;
 mod offers;
+mod older_clients;
 mod paging;
 mod past;
 mod projects;

@@ -6,7 +6,7 @@ use axum::routing::{MethodRouter, get, post};
 
 use super::{
     absent, cluster, events, files, fleet_plans, fleets, gpus, instances, logs, members, metrics,
-    projects, repos, run_lists, run_plans, runs, secrets, server, trace, users,
+    older_clients, projects, repos, run_lists, run_plans, runs, secrets, server, trace, users,
 };
 use crate::context::Context;
 use crate::limits;
@@ -25,6 +25,7 @@ pub fn router(context: Context) -> Router {
         .fallback(absent::unknown)
         .method_not_allowed_fallback(absent::wrong_method)
         .layer(DefaultBodyLimit::max(limits::HTTP_BODY_BYTES))
+        .layer(axum::middleware::from_fn(older_clients::adapt))
         .layer(axum::middleware::from_fn(trace::answers))
         .with_state(context)
 }

@@ -5,6 +5,7 @@
 
 mod gpus;
 mod processes;
+mod unused;
 mod usage;
 mod watch;
 
