@@ -27,6 +27,10 @@ bench: build ## memory, boot time, sizes and write pause over 50 leader kills
 	cargo build --release --locked -p dstack-chaos
 	bench/report.sh
 
+compare: build ## upstream's server beside one and three replicas of ours: latency, rate, memory
+	cargo build --release --locked -p dstack-chaos
+	bench/compare.sh
+
 lint: setup ## formatting, clippy with warnings denied, licences and bans
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
@@ -35,4 +39,4 @@ lint: setup ## formatting, clippy with warnings denied, licences and bans
 clean: ## remove build output (the machine's RocksDB cache stays)
 	cargo clean
 
-.PHONY: help setup build demo test chaos bench lint clean
+.PHONY: help setup build demo test chaos bench compare lint clean
