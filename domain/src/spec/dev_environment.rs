@@ -9,8 +9,9 @@ use super::profile::ProfileParams;
 use super::run_common::RunCommon;
 use super::shorthand::type_tag;
 
-/// Notebooks need it; an image without Python does without.
-const KERNEL: &str = "{ uv pip install -q --no-cache-dir ipykernel 2>/dev/null || pip install -q --no-cache-dir ipykernel 2>/dev/null || echo 'no uv or pip found, ipykernel was not installed'; }";
+/// Notebooks need it; an image without Python does without, and a bare host's Python is left alone: only a container
+/// has `/dstack`.
+const KERNEL: &str = "{ [ ! -d /dstack ] || uv pip install -q --no-cache-dir ipykernel 2>/dev/null || pip install -q --no-cache-dir ipykernel 2>/dev/null || echo 'no uv or pip found, ipykernel was not installed'; }";
 
 type_tag!(DevEnvironmentTag, "dev-environment");
 
