@@ -8,6 +8,8 @@ import sqlite3
 import sys
 import uuid
 
+FIRST = "past-0"
+
 
 def columns(db, table):
     return [row[1] for row in db.execute(f"pragma table_info({table})")]
@@ -23,12 +25,11 @@ def copy(db, table, key, value, changes):
 
 def main(path, count):
     db = sqlite3.connect(path, timeout=60)
-    first, spec = db.execute("select id, run_spec from runs where run_name = 'past-0'").fetchone()
+    first, spec = db.execute("select id, run_spec from runs where run_name = ?", (FIRST,)).fetchone()
     have = db.execute("select count(*) from runs").fetchone()[0]
-    name = db.execute("select run_name from runs where id = ?", (first,)).fetchone()[0]
     for number in range(have, count):
         run, new = uuid.uuid4().hex, f"past-{number}"
-        copy(db, "runs", "id", first, {"id": run, "run_name": new, "run_spec": spec.replace(f'"{name}"', f'"{new}"')})
+        copy(db, "runs", "id", first, {"id": run, "run_name": new, "run_spec": spec.replace(f'"{FIRST}"', f'"{new}"')})
         copy(db, "jobs", "run_id", first, {"id": uuid.uuid4().hex, "run_id": run, "run_name": new})
     db.commit()
 

@@ -147,13 +147,19 @@ pub fn with_variable(assignment: &str) -> Vec<i32> {
         .collect()
 }
 
-struct Stat {
+/// What the kernel says of one process. Times are in clock ticks.
+pub struct Stat {
     state: char,
+    /// Since boot.
     started: u64,
+    /// CPU time of its own, and of the children it has collected.
+    pub own: u64,
+    pub reaped: u64,
+    pub resident_pages: u64,
 }
 
 impl Stat {
-    fn read(pid: i32) -> io::Result<Self> {
+    pub fn read(pid: i32) -> io::Result<Self> {
         let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
         Self::parse(&text).ok_or_else(|| {
             io::Error::new(
@@ -166,10 +172,16 @@ impl Stat {
     /// The command name is in brackets and may hold anything, so fields count from the last one.
     fn parse(text: &str) -> Option<Self> {
         let (_, rest) = text.rsplit_once(')')?;
-        let mut fields = rest.split_whitespace();
-        let state = fields.next()?.chars().next()?;
-        let started = fields.nth(18)?.parse().ok()?;
-        Some(Self { state, started })
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        // `man 5 proc`: field 3 is the first here.
+        let number = |field: usize| -> Option<u64> { fields.get(field - 3)?.parse().ok() };
+        Some(Self {
+            state: fields.first()?.chars().next()?,
+            started: number(22)?,
+            own: number(14)? + number(15)?,
+            reaped: number(16)? + number(17)?,
+            resident_pages: number(24)?,
+        })
     }
 }
 
@@ -183,6 +195,7 @@ mod tests {
         let text = format!("42 (a) Z (b)) S {}", tail.join(" "));
         let stat = Stat::parse(&text).unwrap();
         assert_eq!((stat.state, stat.started), ('S', 22));
+        assert_eq!((stat.own, stat.reaped, stat.resident_pages), (29, 33, 24));
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! The end of an agent and of everything it keeps: what a machine does before it is given back.
 
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -54,12 +53,8 @@ pub async fn retire(home: &Home, runtime: Arc<dyn Runtime>, _lock: HomeLock) -> 
             .await
             .with_context(|| format!("the job {submission} is still there"))?;
     }
-    match std::fs::remove_dir_all(home.root()) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", home.root().display()))
-        }
-        _ => Ok(()),
-    }
+    durable::remove_dir(home.root())
+        .with_context(|| format!("cannot remove {}", home.root().display()))
 }
 
 async fn end(home: &Home, runtime: &dyn Runtime, submission: Uuid) -> anyhow::Result<()> {

@@ -6,6 +6,7 @@ mod commands;
 mod config_file;
 mod failure;
 mod git;
+mod paths;
 mod settings;
 mod ui;
 

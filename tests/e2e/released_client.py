@@ -7,6 +7,7 @@ A write goes to the first address, each read to all of them in turn.
 
 import hashlib
 import io
+import json
 import sys
 import time
 import uuid
@@ -203,7 +204,7 @@ def runs(s):
     assert run and run.run_spec.run_name
     s.writer.runs.stop("main", [run.run_spec.run_name], abort=True)
     bad = task("e2e-bad", ["true"])
-    body = {"plan": {"run_spec": {**__import__("json").loads(bad.model_dump_json()), "zzz": 1}}, "force": False}
+    body = {"plan": {"run_spec": {**json.loads(bad.model_dump_json()), "zzz": 1}}, "force": False}
     answer = requests.post(f"{s.urls[0]}/api/project/main/runs/apply", json=body,
                            headers={"Authorization": f"Bearer {s.token}"})
     s.check("422 for an unknown field", lambda: answer.status_code == 422 or 1 / 0)
@@ -255,7 +256,7 @@ def raw(s):
 def versions(s):
     """No client is refused for its version; older ones get the forms they know."""
     spec = task("e2e-version", ["true"], fleets=["lab"])
-    body = {"run_spec": __import__("json").loads(spec.model_dump_json())}
+    body = {"run_spec": json.loads(spec.model_dump_json())}
     for version, wanted in [("0.20.0", ["lab"]), ("0.22.5", [{"project": None, "name": "lab"}]),
                             ("99.0.0", [{"project": None, "name": "lab"}]), ("x", [{"project": None, "name": "lab"}])]:
         def fits():

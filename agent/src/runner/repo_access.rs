@@ -1,13 +1,13 @@
 //! Credentials of a Git repository, given to `git` in ways that no other process sees and no file keeps.
 
-use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::profile::quote;
+use crate::durable;
 use crate::record::RepoCreds;
 
 /// Variables for `git`; the key's file goes with this value.
@@ -39,21 +39,14 @@ impl Access {
         }
         if let Some(key) = &creds.private_key {
             let path = scratch.join("repo_key");
-            let mut file = fs::OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&path)?;
-            file.write_all(key.as_bytes())?;
-            if !key.ends_with('\n') {
-                file.write_all(b"\n")?;
-            }
-            let quoted = path.display().to_string().replace('\'', r"'\''");
+            // OpenSSH refuses a key whose last line does not end.
+            let end = if key.ends_with('\n') { "" } else { "\n" };
+            durable::write(&path, format!("{key}{end}").as_bytes())?;
+            let quoted = quote(&path.display().to_string());
             access.set(
                 "GIT_SSH_COMMAND",
                 &format!(
-                    "ssh -F none -i '{quoted}' -o IdentitiesOnly=yes -o StrictHostKeyChecking=no \
+                    "ssh -F none -i {quoted} -o IdentitiesOnly=yes -o StrictHostKeyChecking=no \
                      -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"
                 ),
             );
@@ -76,7 +69,7 @@ impl Access {
 impl Drop for Access {
     fn drop(&mut self) {
         if let Some(key) = &self.key {
-            let _ = fs::remove_file(key); // gone already is as good
+            let _ = durable::remove_file(key); // the job's folder is removed with the job
         }
     }
 }
@@ -101,7 +94,7 @@ mod tests {
         let env: Vec<(&str, &str)> = access.env().collect();
         assert!(env.contains(&("GIT_CONFIG_KEY_0", "http.https://host:8443/.extraHeader")));
         let key = scratch.path().join("repo_key");
-        assert_eq!(fs::read_to_string(&key).unwrap(), "KEY\n");
+        assert_eq!(std::fs::read_to_string(&key).unwrap(), "KEY\n");
         drop(access);
         assert!(!key.exists());
         let ssh = Access::new("git@host:a/b", Some(&creds), scratch.path()).unwrap();

@@ -167,7 +167,7 @@ impl<'a> Supervisor<'a> {
                 },
                 _ = signals.terminate.recv() => self.look_for_stop(true),
                 _ = signals.interrupt.recv() => {}, // of a terminal the runner was started from
-                                () = &mut unused, if used => {
+                () = &mut unused, if used => {
                     used = false;
                     self.begin_stop(Cause::Unused, self.limits.grace);
                 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -58,14 +58,26 @@ impl Local {
 
     async fn facts(&self) -> io::Result<Facts> {
         std::fs::create_dir_all(&self.root)?;
-        let mut command = Command::new(&self.agent);
-        command.arg("facts").arg("--home").arg(&self.root);
-        let out = command.stdin(Stdio::null()).output().await?;
+        let said = self.ask("facts", &self.root).await?;
+        serde_json::from_slice(&said).map_err(io::Error::from)
+    }
+
+    /// Runs one of the agent's commands about a home to its end; what it says.
+    async fn ask(&self, command: &str, home: &Path) -> io::Result<Vec<u8>> {
+        let mut agent = Command::new(&self.agent);
+        agent.arg(command).arg("--home").arg(home);
+        let out = agent.stdin(Stdio::null()).output().await?;
         if !out.status.success() {
             let why = String::from_utf8_lossy(&out.stderr).trim().to_owned();
             return Err(io::Error::other(why));
         }
-        serde_json::from_slice(&out.stdout).map_err(io::Error::from)
+        Ok(out.stdout)
+    }
+
+    /// Why a machine that is there is not to be touched.
+    fn foreign<T>(&self, key: &Key, record: &Record) -> Option<Outcome<T>> {
+        let why = || Outcome::Refused(format!("{key} is a machine of {}", record.owner));
+        (record.owner != self.owner).then(why)
     }
 
     /// Starts the machine's agent, detached; one that serves already makes a second one leave at once.
@@ -100,13 +112,12 @@ impl Local {
     async fn make(&self, key: &Key, offer: &InstanceOffer) -> io::Result<Outcome<Machine>> {
         let place = self.place(key);
         let record = match place.read()? {
-            Some(record) if record.owner != self.owner => {
-                return Ok(Outcome::Refused(format!(
-                    "{key} is a machine of {}",
-                    record.owner
-                )));
+            Some(record) => {
+                if let Some(refused) = self.foreign(key, &record) {
+                    return Ok(refused);
+                }
+                record
             }
-            Some(record) => record,
             None => {
                 let record = Record {
                     owner: self.owner.clone(),
@@ -122,21 +133,10 @@ impl Local {
 
     async fn end(&self, key: &Key) -> io::Result<Outcome<()>> {
         let place = self.place(key);
-        if let Some(record) = place.read()?
-            && record.owner != self.owner
-        {
-            return Ok(Outcome::Refused(format!(
-                "{key} is a machine of {}",
-                record.owner
-            )));
+        if let Some(refused) = place.read()?.and_then(|there| self.foreign(key, &there)) {
+            return Ok(refused);
         }
-        let mut command = Command::new(&self.agent);
-        command.arg("retire").arg("--home").arg(place.home());
-        let out = command.stdin(Stdio::null()).output().await?;
-        if !out.status.success() {
-            let why = String::from_utf8_lossy(&out.stderr).trim().to_owned();
-            return Ok(Outcome::Unknown(why));
-        }
+        self.ask("retire", &place.home()).await?;
         place.remove()?;
         Ok(Outcome::Done(()))
     }

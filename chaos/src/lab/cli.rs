@@ -65,6 +65,13 @@ impl Cli {
         Ok(stdout)
     }
 
+    /// Writes a configuration below its home; answers with the path.
+    pub fn write(&self, name: &str, yaml: &str) -> Result<String> {
+        let path = self.home.join(name);
+        std::fs::write(&path, yaml).with_context(|| format!("writing {}", path.display()))?;
+        Ok(path.display().to_string())
+    }
+
     /// Its home, where configurations may be written.
     pub fn home(&self) -> &Path {
         &self.home

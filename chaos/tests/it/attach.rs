@@ -2,19 +2,12 @@
 
 use anyhow::{Context, Result, ensure};
 use dstack_chaos::campaign::Lab;
-use dstack_chaos::lab::{Cli, free_port, pause, text};
+use dstack_chaos::lab::{Cli, free_port, text};
 use std::net::Ipv4Addr;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 use tokio::process::Child;
 
-const PATIENCE: Duration = Duration::from_secs(60);
-
-fn write(cli: &Cli, name: &str, yaml: &str) -> Result<String> {
-    let path = cli.home().join(name);
-    std::fs::write(&path, yaml).context("writing a configuration")?;
-    Ok(path.display().to_string())
-}
+use crate::wait::{PATIENCE, answers, wait_for};
 
 /// Runs in the background with its output in a file.
 fn start(cli: &Cli, args: &[&str]) -> Result<Child> {
@@ -32,12 +25,8 @@ fn said(cli: &Cli) -> String {
 }
 
 async fn says(cli: &Cli, words: &str) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    while !said(cli).contains(words) {
-        ensure!(Instant::now() < deadline, "no {words:?} in: {}", said(cli));
-        pause().await;
-    }
-    Ok(())
+    let waited = wait_for(words, async || Ok(said(cli).contains(words))).await;
+    waited.with_context(|| said(cli))
 }
 
 async fn ssh(cli: &Cli, to: &str, command: &str) -> Result<String> {
@@ -64,25 +53,16 @@ async fn an_environment_is_entered_over_ssh_and_leaves_nothing_behind() -> Resul
     let yaml = format!(
         "type: dev-environment\nname: dev\nimage: debian:12\nide: zed\nports: [\"{local}:{remote}\"]\ninit:\n  - echo made > file\n  - python3 -m http.server {remote} --bind 127.0.0.1 >server.log 2>&1 &\nresources: {{cpu: 1.., memory: 0.1GB.., disk: 0.1GB..}}\n"
     );
-    let file = write(&cli, "dev.dstack.yml", &yaml)?;
+    let file = cli.write("dev.dstack.yml", &yaml)?;
     let mut apply = start(&cli, &["apply", "-f", &file, "-y"])?;
     says(&cli, "Attached: ssh dev").await?;
     says(&cli, "zed://ssh/dev/").await?;
     says(&cli, "To connect via SSH").await?;
     ensure!(ssh(&cli, "dev", "cat file").await?.contains("made"), "ssh");
     let url = format!("http://127.0.0.1:{local}/file");
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let answer = dstack_chaos::lab::http().get(&url).send().await;
-        if answer.is_ok_and(|answer| answer.status().is_success()) {
-            break;
-        }
-        ensure!(Instant::now() < deadline, "the port is not forwarded");
-        pause().await;
-    }
+    wait_for("the forwarded port", async || Ok(answers(&url).await)).await?;
     // The port is taken now, and that is said before anything is submitted.
-    let other = write(
-        &cli,
+    let other = cli.write(
         "other.dstack.yml",
         &yaml.replace("name: dev", "name: other"),
     )?;
@@ -122,7 +102,7 @@ async fn a_node_of_a_task_is_attached_to_by_its_number() -> Result<()> {
     let lab = Lab::start(folder.path(), 2).await?;
     let cli = &lab.clis[1];
     let yaml = "type: task\nname: pair\nnodes: 2\nimage: debian:12\ncommands: [\"for n in $(seq 600); do echo rank $DSTACK_NODE_RANK tick $n; sleep 0.5; done\"]\nresources: {cpu: 1.., memory: 0.1GB.., disk: 0.1GB..}\n";
-    let file = write(cli, "pair.dstack.yml", yaml)?;
+    let file = cli.write("pair.dstack.yml", yaml)?;
     cli.run(&["apply", "-f", &file, "-y", "-d"]).await?;
     let mut attach = start(cli, &["attach", "pair", "--job", "1", "--logs"])?;
     says(cli, "Attached: ssh pair-1-0").await?;
@@ -139,11 +119,8 @@ async fn a_node_of_a_task_is_attached_to_by_its_number() -> Result<()> {
             .contains("cpu="),
         "offer"
     );
-    let deadline = Instant::now() + PATIENCE;
-    while cli.run(&["metrics", "pair"]).await?.contains("no data") {
-        ensure!(Instant::now() < deadline, "no samples");
-        pause().await;
-    }
+    let sampled = async || Ok(!cli.run(&["metrics", "pair"]).await?.contains("no data"));
+    wait_for("two samples of its use", sampled).await?;
     cli.run(&["stop", "pair", "-x", "-y"]).await?;
     let ended = tokio::time::timeout(PATIENCE, attach.wait()).await??;
     ensure!(ended.code() == Some(1), "{}", said(cli));

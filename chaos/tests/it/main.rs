@@ -1,8 +1,10 @@
 //! End to end: real replicas, real sshd, real agents, the real CLI.
 
 mod attach;
+mod clone;
 mod hosts;
 mod nemeses;
 mod released;
 mod runs;
 mod single;
+mod wait;

@@ -2,16 +2,12 @@
 
 use anyhow::{Context, Result, ensure};
 use dstack_chaos::campaign::Lab;
-use dstack_chaos::lab::{Cli, current_user};
+use dstack_chaos::lab::Cli;
 use std::time::{Duration, Instant};
 
-const FAIL: &str = include_str!("../../../examples/fail.dstack.yml");
+use crate::clone::Clone;
 
-fn write(cli: &Cli, name: &str, yaml: &str) -> Result<String> {
-    let path = cli.home().join(name);
-    std::fs::write(&path, yaml).context("writing a configuration")?;
-    Ok(path.display().to_string())
-}
+const FAIL: &str = include_str!("../../../examples/fail.dstack.yml");
 
 async fn run(cli: &Cli, name: &str) -> Result<serde_json::Value> {
     serde_json::from_str(&cli.run(&["run", "get", name, "--json"]).await?)
@@ -39,7 +35,7 @@ async fn one_failed_node_fails_the_run_and_says_with_which_status() -> Result<()
     let folder = tempfile::tempdir()?;
     let lab = Lab::start(folder.path(), 2).await?;
     let cli = &lab.clis[0];
-    let file = write(cli, "fail.dstack.yml", FAIL)?;
+    let file = cli.write("fail.dstack.yml", FAIL)?;
     let out = cli.output(&["apply", "-f", &file, "-y"]).await?;
     let told = String::from_utf8_lossy(&out.stderr).into_owned();
     ensure!(
@@ -82,7 +78,7 @@ async fn a_run_is_stopped_applied_again_and_deleted() -> Result<()> {
     let cli = &lab.clis[0];
     let yaml = "type: task\nname: sleeper\nimage: debian:12\ncommands:\n  - echo up; exec sleep 600\n\
                 resources: {cpu: 1.., memory: 0.1GB.., disk: 0.1GB..}\n";
-    let file = write(cli, "sleeper.dstack.yml", yaml)?;
+    let file = cli.write("sleeper.dstack.yml", yaml)?;
     cli.run(&["apply", "-f", &file, "-y", "-d"]).await?;
     wait_status(cli, "sleeper", "running").await?;
     let again = cli.output(&["apply", "-f", &file, "-y", "-d"]).await?;
@@ -108,46 +104,16 @@ async fn a_run_is_stopped_applied_again_and_deleted() -> Result<()> {
     Ok(())
 }
 
-fn git(folder: &std::path::Path, args: &[&str]) -> Result<()> {
-    let out = std::process::Command::new("git")
-        .args(["-c", "user.name=ann", "-c", "user.email=ann@example.com"])
-        .args(args)
-        .current_dir(folder)
-        .output()?;
-    ensure!(
-        out.status.success(),
-        "git {args:?}: {}",
-        String::from_utf8_lossy(&out.stderr)
-    );
-    Ok(())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clone_runs_as_it_lies_here() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let lab = Lab::start(folder.path(), 1).await?;
     let cli = &lab.clis[0];
-    let (origin, work) = (cli.home().join("origin"), cli.home().join("work"));
-    std::fs::create_dir_all(&origin)?;
-    git(
-        &origin,
-        &["init", "--quiet", "--bare", "--initial-branch", "main"],
-    )?;
-    git(
-        cli.home(),
-        &["clone", "--quiet", &origin.display().to_string(), "work"],
-    )?;
-    std::fs::write(work.join("tracked"), "committed\n")?;
-    std::fs::write(work.join(".gitignore"), "secret\n")?;
-    git(&work, &["checkout", "--quiet", "-b", "main"])?;
-    git(&work, &["add", "."])?;
-    git(&work, &["commit", "--quiet", "-m", "one"])?;
-    git(&work, &["push", "--quiet", "-u", "origin", "main"])?;
-    std::fs::write(work.join("tracked"), "committed\nand changed\n")?;
-    std::fs::write(work.join("new"), "not added\n")?;
-    std::fs::write(work.join("secret"), "ignored\n")?;
+    let clone = Clone::make(cli.home())?;
+    std::fs::write(clone.work.join("new"), "not added\n")?;
+    std::fs::write(clone.work.join("secret"), "ignored\n")?;
     let yaml = "type: task\nname: code\nimage: debian:12\nrepos: [work]\nworking_dir: /workflow\ncommands:\n  - cat tracked new; ls -1; git log --oneline | wc -l\nresources: {cpu: 1.., memory: 0.1GB.., disk: 0.1GB..}\n";
-    let file = write(cli, "code.dstack.yml", yaml)?;
+    let file = cli.write("code.dstack.yml", yaml)?;
     let said = cli.run(&["apply", "-f", &file, "-y"]).await?;
     for words in [
         "committed\nand changed\nnot added\n",
@@ -162,17 +128,8 @@ async fn a_clone_runs_as_it_lies_here() -> Result<()> {
     ensure!(!said.contains("secret"), "an ignored file was sent: {said}");
 
     // The same over SSH, with a key that only the server gets to keep.
-    let host = &lab.hosts[0];
-    let url = format!(
-        "ssh://{}@{}:{}{}",
-        current_user(),
-        host.address,
-        host.port,
-        origin.display()
-    );
-    git(&work, &["remote", "set-url", "origin", &url])?;
-    let file = write(
-        cli,
+    clone.follow_over_ssh(&lab.hosts[0])?;
+    let file = cli.write(
         "code.dstack.yml",
         &yaml.replace("name: code", "name: code2"),
     )?;

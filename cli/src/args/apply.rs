@@ -1,6 +1,6 @@
 //! `dstack apply`.
 
-use super::Common;
+use super::{Common, Reach};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -21,15 +21,8 @@ pub struct Apply {
     /// Exit once submitted
     #[arg(short, long)]
     pub detach: bool,
-    /// The private key that opens the run, when it is not the one the server keeps for you
-    #[arg(long, value_name = "FILE")]
-    pub ssh_identity: Option<PathBuf>,
-    /// The address of this machine that ports are forwarded from
-    #[arg(long, value_name = "ADDRESS", default_value = "localhost")]
-    pub host: String,
-    /// Forward a port: 8000, 80:8000 (local:job) or *:8000
-    #[arg(short = 'p', long = "port", value_name = "MAPPING")]
-    pub ports: Vec<String>,
+    #[command(flatten)]
+    pub reach: Reach,
     /// Show more of the plan
     #[arg(short, long)]
     pub verbose: bool,

@@ -77,6 +77,20 @@ pub struct Common {
     pub project: Option<String>,
 }
 
+/// How to come into a job.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Reach {
+    /// The private key that opens the run, when it is not the one the server keeps for you
+    #[arg(long, value_name = "FILE")]
+    pub ssh_identity: Option<std::path::PathBuf>,
+    /// The address of this machine that ports are forwarded from
+    #[arg(long, value_name = "ADDRESS", default_value = "localhost")]
+    pub host: String,
+    /// Forward a port: 8000, 80:8000 (local:job) or *:8000
+    #[arg(short = 'p', long = "port", value_name = "MAPPING")]
+    pub ports: Vec<String>,
+}
+
 /// `dstack init`
 #[derive(Debug, ClapArgs)]
 pub struct Init {

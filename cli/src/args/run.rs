@@ -1,6 +1,6 @@
 //! Verbs about runs.
 
-use super::Common;
+use super::{Common, Reach};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -62,15 +62,8 @@ pub struct Attach {
     /// Only output since then: a duration (10m) or an RFC 3339 time
     #[arg(long, value_name = "TIME", requires = "logs")]
     pub since: Option<String>,
-    /// The private key that opens the run, when it is not the one the server keeps for you
-    #[arg(long, value_name = "FILE")]
-    pub ssh_identity: Option<PathBuf>,
-    /// The address of this machine that ports are forwarded from
-    #[arg(long, value_name = "ADDRESS", default_value = "localhost")]
-    pub host: String,
-    /// Forward a port: 8000, 80:8000 (local:job) or *:8000
-    #[arg(short = 'p', long = "port", value_name = "MAPPING")]
-    pub ports: Vec<String>,
+    #[command(flatten)]
+    pub reach: Reach,
     /// Replica number
     #[arg(long, value_name = "N")]
     pub replica: Option<u32>,

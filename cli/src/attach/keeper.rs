@@ -1,12 +1,13 @@
 //! Keeps a user attached to a job, over broken connections and resubmissions.
 
 use super::places::Places;
-use super::ports::{Forward, reserve, wanted};
+use super::ports::{Forward, parse, reserve, wanted};
 use super::{blocks, identity, route, tunnel};
-use crate::commands::refused;
+use crate::args::Reach;
 use crate::failure::{Failure, Outcome};
 use dstack_api::client::ProjectClient;
 use dstack_api::http::jobs::{Job, JobStatus, JobSubmission};
+use dstack_api::http::runs::Run;
 use dstack_domain::spec::AppSpec;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,6 +34,19 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// The job `(replica, job)` of a run, as the command line says.
+    pub fn new(run: &str, (replica, job): (u32, u32), reach: &Reach) -> Outcome<Self> {
+        let forwards = reach.ports.iter().map(|text| parse(text));
+        Ok(Self {
+            run: run.to_owned(),
+            replica,
+            job,
+            identity: reach.ssh_identity.clone(),
+            bind: reach.host.clone(),
+            forwards: forwards.collect::<Outcome<_>>()?,
+        })
+    }
+
     /// The ports of a job that declares these.
     pub fn ports(&self, apps: &[AppSpec]) -> Vec<Forward> {
         wanted(apps, &self.forwards)
@@ -105,11 +119,11 @@ impl Keep {
     async fn run(self) {
         let (mut way, mut failed): (Option<Way>, u32) = (None, 0);
         loop {
-            let found = self.find().await;
-            if let Ok(None) = found {
-                return; // over
-            }
-            if let Ok(Some((run, job, submission))) = found {
+            // An answer that does not come is asked for again.
+            if let Ok(run) = self.project.get_run_by_name(&self.wanted.run).await {
+                let Some((job, submission)) = self.find(&run) else {
+                    return; // over
+                };
                 let broken = way.as_mut().is_some_and(|way| {
                     way.submission != submission.id || way.ssh.try_wait().ok().flatten().is_some()
                 });
@@ -117,7 +131,7 @@ impl Keep {
                     way = None;
                 }
                 if way.is_none() && submission.status == JobStatus::Running {
-                    match self.open(&run, &job, &submission).await {
+                    match self.open(&run, job, submission).await {
                         Ok(open) => (way, failed) = (Some(open), 0),
                         Err(error) => {
                             failed += 1;
@@ -132,29 +146,16 @@ impl Keep {
         }
     }
 
-    /// The job as it is now; nothing when the run is over. An answer that does not come is asked for again.
-    async fn find(&self) -> Outcome<Option<(dstack_api::http::runs::Run, Job, JobSubmission)>> {
-        let run = self
-            .project
-            .get_run_by_name(&self.wanted.run)
-            .await
-            .map_err(refused)?;
+    /// The job as it is now; nothing when the run is over.
+    fn find<'a>(&self, run: &'a Run) -> Option<(&'a Job, &'a JobSubmission)> {
         let place = (self.wanted.replica, self.wanted.job);
         let is_it = |job: &&Job| (job.job_spec.replica_num, job.job_spec.job_num) == place;
-        let job = run.jobs.iter().find(is_it).cloned();
-        let found = job.and_then(|job| {
-            let last = job.job_submissions.last()?.clone();
-            Some((run.clone(), job, last))
-        });
-        Ok(found.filter(|_| !run.status.is_finished()))
+        let job = run.jobs.iter().find(is_it)?;
+        let last = job.job_submissions.last()?;
+        (!run.status.is_finished()).then_some((job, last))
     }
 
-    async fn open(
-        &self,
-        run: &dstack_api::http::runs::Run,
-        job: &Job,
-        submission: &JobSubmission,
-    ) -> Outcome<Way> {
+    async fn open(&self, run: &Run, job: &Job, submission: &JobSubmission) -> Outcome<Way> {
         let own = self.wanted.identity.as_deref();
         let known = run.run_spec.ssh_key_pub.as_deref();
         let key = identity::identity(&self.project, &self.places, own, known).await?;

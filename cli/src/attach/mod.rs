@@ -13,4 +13,4 @@ mod route;
 mod tunnel;
 
 pub use keeper::{Attached, Keeper, Wanted};
-pub use ports::{parse, reserve};
+pub use ports::reserve;

@@ -3,11 +3,12 @@
 use super::follow::Follow;
 use super::{logs, refused};
 use crate::args::Attach;
-use crate::attach::{self, Attached, Keeper, Wanted};
+use crate::attach::{Attached, Keeper, Wanted};
 use crate::failure::{Failure, Outcome};
 use crate::ui;
 use dstack_api::client::ProjectClient;
 use dstack_api::http::runs::{Run, RunStatus};
+use std::convert::Infallible;
 use std::time::Duration;
 
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -23,35 +24,19 @@ pub async fn attach(args: Attach) -> Outcome {
             format!("See its output: dstack logs {}", args.run),
         ));
     }
-    let forwards = args.ports.iter().map(|text| attach::parse(text));
-    let wanted = Wanted {
-        run: args.run.clone(),
-        replica: args.replica.unwrap_or_default(),
-        job: args.job,
-        identity: args.ssh_identity.clone(),
-        bind: args.host.clone(),
-        forwards: forwards.collect::<Outcome<_>>()?,
-    };
-    let place = (wanted.replica, wanted.job);
+    let place = (args.replica.unwrap_or_default(), args.job);
+    let wanted = Wanted::new(&args.run, place, &args.reach)?;
     let keeper = Keeper::start(&project, wanted)?;
     let mut follow = Follow::new(&project, &args.run, place, false, since);
     let end = async {
         if args.logs {
-            let told = async {
-                match keeper.attached().await {
-                    Ok(Some(attached)) => show(&attached, &args.host),
-                    Ok(None) => {}
-                    Err(why) => ui::talk(&format!("Not attached: {why}")),
-                }
-                std::future::pending::<Outcome<Run>>().await
-            };
             tokio::select! {
                 run = follow.until_end() => run,
-                run = told => run,
+                never = announce(&keeper, &args.reach.host) => match never {},
             }
         } else {
             if let Some(attached) = keeper.attached().await? {
-                show(&attached, &args.host);
+                show(&attached, &args.reach.host);
                 ui::talk("To detach, press Ctrl+C.");
             }
             wait_end(&project, &args.run).await
@@ -70,8 +55,18 @@ pub async fn attach(args: Attach) -> Outcome {
     }
 }
 
+/// Says once how to come in, or why one cannot, beside output that is shown either way.
+pub async fn announce(keeper: &Keeper, bind: &str) -> Infallible {
+    match keeper.attached().await {
+        Ok(Some(attached)) => show(&attached, bind),
+        Ok(None) => {}
+        Err(why) => ui::talk(&format!("Not attached: {why}")),
+    }
+    std::future::pending().await
+}
+
 /// How to use it.
-pub fn show(attached: &Attached, bind: &str) {
+fn show(attached: &Attached, bind: &str) {
     ui::talk(&format!("Attached: ssh {}", attached.alias));
     for (local, remote) in &attached.ports {
         ui::talk(&format!("  {bind}:{local} -> port {remote} of the job"));

@@ -1,9 +1,10 @@
 //! `dstack init`: makes a repository known to the server, with a token where it needs one.
 
-use super::apply::repo::{Location, expand, give};
+use super::apply::repo::{Location, give};
 use crate::args::Init;
 use crate::failure::{Failure, Outcome};
 use crate::git::Git;
+use crate::paths::expand;
 use crate::ui;
 use dstack_api::client::ProjectClient;
 use dstack_api::http::repos::{InitRepo, RepoInfo};

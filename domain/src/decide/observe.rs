@@ -71,12 +71,12 @@ pub fn observe(
         };
         let news = match reported.get(id) {
             Some(job) => {
-                let attended = state
-                    .run(submission.run_id)
-                    .is_some_and(|run| is_attended(&run.spec.configuration));
-                let mut news = difference(submission, job);
-                news.extend(attendance(submission, job).filter(|_| attended && news.is_empty()));
-                news
+                let news = difference(submission, job);
+                if news.is_empty() {
+                    attendance(state, submission, job).into_iter().collect()
+                } else {
+                    news
+                }
             }
             None => missing(submission),
         };
@@ -171,16 +171,16 @@ fn running(job: &ObservedJob, started_at: Option<Timestamp>) -> JobObservation {
     }
 }
 
-/// Whose users' coming and going counts.
-fn is_attended(configuration: &RunConfiguration) -> bool {
-    matches!(configuration, RunConfiguration::DevEnvironment(_))
-}
-
-fn attendance(submission: &Submission, job: &ObservedJob) -> Option<JobObservation> {
+/// Users come and go; of a dev environment that counts.
+fn attendance(state: &State, submission: &Submission, job: &ObservedJob) -> Option<JobObservation> {
     let running = submission.status == JobStatus::Running
         && matches!(job.phase, ObservedPhase::Running { .. });
-    let news = running && submission.idle_since.is_some() != job.idle;
-    news.then_some(JobObservation::Attendance { idle: job.idle })
+    if !running || submission.idle_since.is_some() == job.idle {
+        return None;
+    }
+    let configuration = &state.run(submission.run_id)?.spec.configuration;
+    matches!(configuration, RunConfiguration::DevEnvironment(_))
+        .then_some(JobObservation::Attendance { idle: job.idle })
 }
 
 /// Progress enters the log in tenths, not in every step.

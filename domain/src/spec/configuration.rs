@@ -114,9 +114,9 @@ impl RunConfiguration {
     /// How long a dev environment may be without a user.
     pub fn inactivity_seconds(&self) -> Option<u64> {
         match self {
-            Self::DevEnvironment(configuration) => {
-                configuration.inactivity_duration.map(|duration| duration.0)
-            }
+            Self::DevEnvironment(configuration) => configuration
+                .inactivity_duration
+                .map(|duration| duration.as_secs()),
             Self::Task(_) | Self::Service(_) => None,
         }
     }

@@ -31,47 +31,34 @@ pub fn gpus(offers: &[InstanceOffer], by: By, dearest_first: bool) -> Vec<GpuGro
     let mut rows: Vec<((Place<'_>, &Gpu), GpuGroup)> = Vec::new();
     for offer in offers {
         for (gpu, count) in kinds(&offer.instance.resources.gpus) {
-            let key = (by.place(offer, count), gpu);
             let each = offer.price / f64::from(count);
-            match rows.iter_mut().find(|(other, _)| *other == key) {
-                Some((_, row)) => {
-                    join(&mut row.common, offer);
-                    row.count.widen(count);
-                    row.price.widen(each);
-                    row.offer_price.widen(offer.price);
-                }
-                None => rows.push((
-                    key,
-                    GpuGroup {
-                        name: gpu.name.clone(),
-                        memory_mib: gpu.memory_mib,
-                        vendor: gpu.vendor.clone().unwrap_or_else(|| "nvidia".to_owned()),
-                        common: group(offer, by),
-                        count: Span::of(count),
-                        price: Span::of(each),
-                        offer_price: Span::of(offer.price),
-                    },
-                )),
-            }
+            let row = row(&mut rows, (by.place(offer, count), gpu), || GpuGroup {
+                name: gpu.name.clone(),
+                memory_mib: gpu.memory_mib,
+                vendor: gpu.vendor.clone().unwrap_or_else(|| "nvidia".to_owned()),
+                common: group(offer, by),
+                count: Span::of(count),
+                price: Span::of(each),
+                offer_price: Span::of(offer.price),
+            });
+            join(&mut row.common, offer);
+            row.count.widen(count);
+            row.price.widen(each);
+            row.offer_price.widen(offer.price);
         }
     }
     let mut rows: Vec<GpuGroup> = rows.into_iter().map(|(_, row)| row).collect();
     rows.sort_by(|a, b| {
         let named = || (&a.name, a.memory_mib).cmp(&(&b.name, b.memory_mib));
+        let price = |row: &GpuGroup| {
+            if dearest_first {
+                row.offer_price
+            } else {
+                row.price
+            }
+        };
         usable_first(&a.common, &b.common)
-            .then(dearest_or_cheapest(
-                if dearest_first {
-                    &a.offer_price
-                } else {
-                    &a.price
-                },
-                if dearest_first {
-                    &b.offer_price
-                } else {
-                    &b.price
-                },
-                dearest_first,
-            ))
+            .then(dearest_or_cheapest(&price(a), &price(b), dearest_first))
             .then_with(|| placed(&a.common).cmp(&placed(&b.common)))
             .then_with(named)
     });
@@ -86,28 +73,20 @@ pub fn cpus(offers: &[InstanceOffer], by: By, dearest_first: bool) -> Vec<CpuGro
         if !resources.gpus.is_empty() {
             continue;
         }
-        let key = by.place(offer, resources.cpus);
-        let at = rows.iter().position(|(other, _)| *other == key);
-        let at = at.unwrap_or_else(|| {
-            let row = CpuGroup {
-                cpu_arch: Vec::new(),
-                common: group(offer, by),
-                count: Span::of(resources.cpus),
-                memory_mib: Span::of(resources.memory_mib),
-                price: Span::of(offer.price),
-            };
-            rows.push((key, row));
-            rows.len() - 1
+        let row = row(&mut rows, by.place(offer, resources.cpus), || CpuGroup {
+            cpu_arch: Vec::new(),
+            common: group(offer, by),
+            count: Span::of(resources.cpus),
+            memory_mib: Span::of(resources.memory_mib),
+            price: Span::of(offer.price),
         });
-        if let Some((_, row)) = rows.get_mut(at) {
-            join(&mut row.common, offer);
-            row.cpu_arch.extend(resources.cpu_arch.clone());
-            row.cpu_arch.sort_unstable();
-            row.cpu_arch.dedup();
-            row.count.widen(resources.cpus);
-            row.memory_mib.widen(resources.memory_mib);
-            row.price.widen(offer.price);
-        }
+        join(&mut row.common, offer);
+        row.cpu_arch.extend(resources.cpu_arch.clone());
+        row.cpu_arch.sort_unstable();
+        row.cpu_arch.dedup();
+        row.count.widen(resources.cpus);
+        row.memory_mib.widen(resources.memory_mib);
+        row.price.widen(offer.price);
     }
     let mut rows: Vec<CpuGroup> = rows.into_iter().map(|(_, row)| row).collect();
     rows.sort_by(|a, b| {
@@ -117,6 +96,16 @@ pub fn cpus(offers: &[InstanceOffer], by: By, dearest_first: bool) -> Vec<CpuGro
             .then(a.count.min.cmp(&b.count.min))
     });
     rows
+}
+
+/// The row of that key, begun when there is none.
+fn row<K: PartialEq, R>(rows: &mut Vec<(K, R)>, key: K, begin: impl FnOnce() -> R) -> &mut R {
+    let at = rows.iter().position(|(other, _)| *other == key);
+    let at = at.unwrap_or_else(|| {
+        rows.push((key, begin()));
+        rows.len() - 1
+    });
+    &mut rows[at].1
 }
 
 /// The different GPUs of one offer, with their numbers.
@@ -131,16 +120,15 @@ fn kinds(gpus: &[Gpu]) -> Vec<(&Gpu, u32)> {
     kinds
 }
 
+/// Nothing said yet; `join` does.
 fn group(offer: &InstanceOffer, by: By) -> Group {
-    let mut group = Group {
+    Group {
         backends: (!by.backend).then(Vec::new),
         backend: by.backend.then_some(offer.backend),
         regions: (by.backend && !by.region).then(Vec::new),
         region: by.region.then(|| offer.region.clone()),
         ..Group::default()
-    };
-    join(&mut group, offer);
-    group
+    }
 }
 
 fn join(group: &mut Group, offer: &InstanceOffer) {

@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
 
-use super::{RESOURCES, Setting, setting, succeed, task, wait_for};
+use super::{RESOURCES, Setting, setting, succeed, task};
+use crate::wait::{answers, wait_for};
 
 /// A client that stays; what it says is read until the awaited words come.
 struct Attached {
@@ -106,11 +107,7 @@ async fn an_attached_user_has_ssh_scp_and_ports_whoever_leads() -> Result<()> {
     let said = succeed(&mut client.openssh("ssh", &["serve", "cat received"])).await?;
     ensure!(said.contains("through scp"), "{said}");
     let url = format!("http://127.0.0.1:{local}/file");
-    let fetch = async || -> Result<bool> {
-        let answer = dstack_chaos::lab::http().get(&url).send().await;
-        Ok(answer.is_ok_and(|answer| answer.status().is_success()))
-    };
-    wait_for("the forwarded port", fetch).await?;
+    wait_for("the forwarded port", async || Ok(answers(&url).await)).await?;
 
     let leader = setting
         .lab
@@ -123,7 +120,10 @@ async fn an_attached_user_has_ssh_scp_and_ports_whoever_leads() -> Result<()> {
         .cluster
         .wait_leader(Duration::from_secs(30))
         .await?;
-    ensure!(fetch().await?, "the forwarded port is gone with the leader");
+    ensure!(
+        answers(&url).await,
+        "the forwarded port is gone with the leader"
+    );
     let tick = attached.said.matches("tick").count() + 3;
     attached.says(&format!("tick {tick}")).await?;
     client.run(&["stop", "-y", "serve"]).await?;

@@ -1,11 +1,13 @@
 //! Each command of the client, with success and with failure.
 
 use anyhow::{Result, ensure};
-use dstack_chaos::lab::{Released, current_user, text};
+use dstack_chaos::lab::{Released, text};
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Setting, setting, succeed, task, wait_for};
+use super::{Setting, setting, succeed, task};
+use crate::clone::Clone;
+use crate::wait::wait_for;
 
 /// The command succeeds and says the words.
 async fn says(client: &Released, args: &[&str], words: &[&str]) -> Result<()> {
@@ -164,38 +166,8 @@ async fn a_clone_with_changes_runs_as_it_lies_here() -> Result<()> {
         lab,
         folder,
     } = &setting().await?;
-    let (origin, work) = (client.home().join("origin"), client.home().join("work"));
-    std::fs::create_dir_all(&origin)?;
-    let git = async |folder: &Path, args: &[&str]| {
-        let mut git = tokio::process::Command::new("git");
-        git.args(["-c", "user.name=ann", "-c", "user.email=ann@example.com"]);
-        succeed(git.args(args).current_dir(folder)).await
-    };
-    git(
-        &origin,
-        &["init", "--quiet", "--bare", "--initial-branch", "main"],
-    )
-    .await?;
-    git(
-        client.home(),
-        &["clone", "--quiet", &origin.display().to_string(), "work"],
-    )
-    .await?;
-    std::fs::write(work.join("tracked"), "committed\n")?;
-    git(&work, &["checkout", "--quiet", "-b", "main"]).await?;
-    git(&work, &["add", "."]).await?;
-    git(&work, &["commit", "--quiet", "-m", "one"]).await?;
-    git(&work, &["push", "--quiet", "-u", "origin", "main"]).await?;
-    std::fs::write(work.join("tracked"), "committed\nand changed\n")?;
-    let host = &lab.hosts[0];
-    let url = format!(
-        "ssh://{}@{}:{}{}",
-        current_user(),
-        host.address,
-        host.port,
-        origin.display()
-    );
-    git(&work, &["remote", "set-url", "origin", &url]).await?;
+    let clone = Clone::make(client.home())?;
+    clone.follow_over_ssh(&lab.hosts[0])?;
     let key = folder.path().join("id_ed25519").display().to_string();
     let init = ["init", "-P", "work", "--git-identity", &key];
     says(client, &init, &["OK"]).await?;

@@ -6,8 +6,7 @@ mod elections;
 
 use anyhow::{Context, Result, ensure};
 use dstack_chaos::campaign::Lab;
-use dstack_chaos::lab::{Released, pause, text};
-use std::time::{Duration, Instant};
+use dstack_chaos::lab::{Released, text};
 use tokio::process::Command;
 
 /// What the smallest host has.
@@ -42,13 +41,4 @@ pub async fn succeed(command: &mut Command) -> Result<String> {
     let out = command.output().await.context("starting a program")?;
     ensure!(out.status.success(), "{command:?}: {}", text(&out));
     Ok(text(&out))
-}
-
-pub async fn wait_for(what: &str, mut holds: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !holds().await? {
-        ensure!(Instant::now() < deadline, "waited in vain for {what}");
-        pause().await;
-    }
-    Ok(())
 }

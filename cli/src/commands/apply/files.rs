@@ -2,11 +2,12 @@
 
 use crate::commands::refused;
 use crate::failure::{Failure, Outcome};
+use crate::paths::expand;
 use anyhow::Context;
 use dstack_api::client::ProjectClient;
 use dstack_domain::spec::{FileArchiveMapping, FilePathMapping};
 use sha2::{Digest, Sha256};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Larger archives are refused by the server's default limit.
 const LARGEST: usize = 2 * 1024 * 1024;
@@ -19,7 +20,7 @@ pub async fn upload(
 ) -> Outcome<Vec<FileArchiveMapping>> {
     let mut archives = Vec::new();
     for file in files {
-        let tar = pack(&source(&file.local_path, folder))?;
+        let tar = pack(&expand(&file.local_path, folder))?;
         if tar.len() > LARGEST {
             return Err(Failure::with_hint(
                 format!(
@@ -42,13 +43,6 @@ pub async fn upload(
         });
     }
     Ok(archives)
-}
-
-fn source(local: &str, folder: &Path) -> PathBuf {
-    match (local.strip_prefix("~/"), std::env::var_os("HOME")) {
-        (Some(rest), Some(home)) => Path::new(&home).join(rest),
-        _ => folder.join(local),
-    }
 }
 
 /// The same content gives the same bytes: entries sorted, owners and times left out.

@@ -1,9 +1,10 @@
 //! Private keys named by an SSH fleet travel in its plan: read here, sealed by the server.
 
 use crate::failure::{Failure, Outcome};
+use crate::paths::expand;
 use anyhow::Context;
 use dstack_domain::spec::{SshHost, SshKey, SshParams};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 /// Fills in every key whose file is named.
@@ -29,7 +30,7 @@ pub fn fill(ssh: &mut SshParams) -> Outcome {
 }
 
 fn read(file: &str) -> Outcome<SshKey> {
-    let path = expand(file);
+    let path = expand(file, Path::new(""));
     let private = std::fs::read_to_string(&path).map_err(|error| {
         Failure::refused(format!(
             "identity_file {} cannot be read: {error}",
@@ -63,11 +64,4 @@ fn public_half(path: &Path) -> Outcome<String> {
         )));
     }
     Ok(String::from_utf8_lossy(&out.stdout).into_owned())
-}
-
-fn expand(file: &str) -> PathBuf {
-    match (file.strip_prefix("~/"), std::env::var_os("HOME")) {
-        (Some(rest), Some(home)) => Path::new(&home).join(rest),
-        _ => PathBuf::from(file),
-    }
 }

@@ -3,11 +3,12 @@
 use crate::commands::{init, refused};
 use crate::failure::{Failure, Outcome};
 use crate::git::{Git, is_public};
+use crate::paths::expand;
 use dstack_api::client::ProjectClient;
 use dstack_api::http::repos::{InitRepo, RemoteRepoCreds, RepoInfo};
 use dstack_domain::spec::{RepoSpec, RunRepoData, RunSpec};
 use sha2::{Digest, Sha256};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Where code goes when the configuration does not say.
 const DEFAULT_FOLDER: &str = "/workflow";
@@ -33,19 +34,17 @@ impl Code {
                 diff: Vec::new(),
             });
         };
-        let (url, data, diff) = match (&repo.url, &repo.local_path) {
-            (Some(url), _) => (url.clone(), by_url(url, repo), Vec::new()),
+        let (location, data, diff) = match (&repo.url, &repo.local_path) {
+            (Some(url), _) => by_url(url, repo),
             (None, local) => working_copy(&expand(local.as_deref().unwrap_or("."), here))?,
         };
-        let location = Location::parse(&url);
-        let code = Self {
+        register(project, &location).await?;
+        Ok(Self {
             id: location.id(),
             data,
             folder: Some(folder(&repo.path)),
             diff,
-        };
-        register(project, &code.id, &location).await?;
-        Ok(code)
+        })
     }
 
     pub fn describe(&self, spec: &mut RunSpec) {
@@ -71,18 +70,23 @@ impl Code {
     }
 }
 
-fn by_url(url: &str, repo: &RepoSpec) -> RunRepoData {
-    RunRepoData::Remote {
-        repo_name: Location::parse(url).name,
+/// Where the code is, which state of it, and a patch to that.
+type Found = (Location, RunRepoData, Vec<u8>);
+
+fn by_url(url: &str, repo: &RepoSpec) -> Found {
+    let location = Location::parse(url);
+    let data = RunRepoData::Remote {
+        repo_name: location.name.clone(),
         repo_branch: repo.branch.clone(),
         repo_hash: repo.hash.clone(),
         repo_config_name: None,
         repo_config_email: None,
-    }
+    };
+    (location, data, Vec::new())
 }
 
 /// A local clone runs as its pushed commit, with a patch on top.
-fn working_copy(folder: &Path) -> Outcome<(String, RunRepoData, Vec<u8>)> {
+fn working_copy(folder: &Path) -> Outcome<Found> {
     let git = Git::open(folder)?;
     let branch = git.ask(&["symbolic-ref", "--quiet", "--short", "HEAD"])?;
     let branch = branch.ok_or_else(|| {
@@ -112,32 +116,33 @@ fn working_copy(folder: &Path) -> Outcome<(String, RunRepoData, Vec<u8>)> {
         .ask(&["rev-parse", &format!("{remote}/{merge}")])?
         .ok_or_else(unknown)?;
     let diff = git.diff(&commit)?;
+    let location = Location::parse(&url);
     let data = RunRepoData::Remote {
-        repo_name: Location::parse(&url).name,
+        repo_name: location.name.clone(),
         repo_branch: Some(merge),
         repo_hash: Some(commit),
         repo_config_name: git.ask(&["config", "user.name"])?,
         repo_config_email: git.ask(&["config", "user.email"])?,
     };
-    Ok((url, data, diff))
+    Ok((location, data, diff))
 }
 
 /// Tells the server from where to clone, unless it has credentials for it already.
-async fn register(project: &ProjectClient, id: &str, location: &Location) -> Outcome {
-    let known = match project.get_repo(id, true).await {
+async fn register(project: &ProjectClient, location: &Location) -> Outcome {
+    let known = match project.get_repo(&location.id(), true).await {
         Ok(known) => known.repo_creds,
         Err(error) if error.is_absent() => None,
         Err(error) => return Err(refused(error)),
     };
+    if known.is_some() {
+        return Ok(());
+    }
     let url = location.public_url();
-    if known.is_none() && !is_public(&url) {
+    if !is_public(&url) {
         return Err(Failure::with_hint(
             format!("repos: {url} cannot be read without credentials"),
             "Give the server what opens it: dstack init --repo . --token TOKEN (or --git-identity FILE)",
         ));
-    }
-    if known.is_some() {
-        return Ok(());
     }
     give(project, location, None, None).await
 }
@@ -234,13 +239,6 @@ fn folder(path: &str) -> String {
         "." => DEFAULT_FOLDER.to_owned(),
         path if path.starts_with(['/', '~']) => path.to_owned(),
         path => format!("{DEFAULT_FOLDER}/{path}"),
-    }
-}
-
-pub fn expand(path: &str, here: &Path) -> PathBuf {
-    match (path.strip_prefix("~/"), std::env::var_os("HOME")) {
-        (Some(rest), Some(home)) => Path::new(&home).join(rest),
-        _ => here.join(path),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::repo::Code;
 use super::{files, load, profile};
 use crate::args::Apply;
-use crate::attach::{Keeper, Wanted, parse, reserve};
+use crate::attach::{Keeper, Wanted, reserve};
 use crate::commands::follow::Follow;
 use crate::commands::{attach, refused};
 use crate::failure::{Failure, Outcome};
@@ -98,7 +98,6 @@ async fn build(
     }
     let archives = files::upload(project, &configuration.common().files, folder).await?;
     let mut spec = RunSpec::new(configuration);
-
     spec.file_archives = archives;
     spec.configuration_path = Some(path);
     spec.profile = Some(profile::profile(args)?);
@@ -195,21 +194,14 @@ async fn wait_finished(project: &ProjectClient, name: &str) -> Outcome<Option<Ru
 /// Streams the log; Ctrl-C asks whether to stop the run, as upstream, and never aborts by accident.
 async fn follow(project: &ProjectClient, name: &str, args: &Apply) -> Outcome {
     let mut follow = Follow::new(project, name, (0, 0), false, None);
-    let keeper = Keeper::start(project, wanted(name, args)?)?;
+    let wanted = Wanted::new(name, (0, 0), &args.reach)?;
+    let keeper = Keeper::start(project, wanted)?;
     // Output comes from the replicas; who cannot attach still sees it.
-    let told = async {
-        match keeper.attached().await {
-            Ok(Some(attached)) => attach::show(&attached, &args.host),
-            Ok(None) => {}
-            Err(why) => ui::talk(&format!("Not attached: {why}")),
-        }
-        std::future::pending::<()>().await;
-    };
-    tokio::pin!(told);
+    let mut announced = std::pin::pin!(attach::announce(&keeper, &args.reach.host));
     loop {
         tokio::select! {
             run = follow.until_end() => return finish(name, &run?),
-            () = &mut told => {}
+            never = &mut announced => match never {},
             _ = tokio::signal::ctrl_c() => ui::status_done(),
         }
         if args.yes {
@@ -233,24 +225,12 @@ async fn follow(project: &ProjectClient, name: &str, args: &Apply) -> Outcome {
     }
 }
 
-fn wanted(name: &str, args: &Apply) -> Outcome<Wanted> {
-    let forwards = args.ports.iter().map(|text| parse(text));
-    Ok(Wanted {
-        run: name.to_owned(),
-        replica: 0,
-        job: 0,
-        identity: args.ssh_identity.clone(),
-        bind: args.host.clone(),
-        forwards: forwards.collect::<Outcome<_>>()?,
-    })
-}
-
 /// A port that is taken is found out before anything runs for it.
 fn check_ports(plan: &RunPlan, args: &Apply) -> Outcome {
-    let wanted = wanted("", args)?;
+    let wanted = Wanted::new("", (0, 0), &args.reach)?;
     let first = plan.job_plans.first().map(|job| &job.job_spec.app_specs);
     let apps = first.map(Vec::as_slice).unwrap_or_default();
-    reserve(&args.host, &wanted.ports(apps)).map(drop)
+    reserve(&args.reach.host, &wanted.ports(apps)).map(drop)
 }
 
 /// How it ended, in the server's words; success only for `done`.
