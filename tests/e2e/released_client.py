@@ -2,16 +2,19 @@
 
 Needs a Python with `dstack` 0.22.5 installed: `$(scripts/pyclient.sh)/bin/python`.
 Usage: released_client.py URL TOKEN [URL_OF_ANOTHER_REPLICA ...]
-A write goes to the first address, each read to all of them in turn.
+A write goes to the first address, each read to all of them in turn. Every answer, and every body that was accepted,
+must also fit the server's own description of its API.
 """
 
 import hashlib
 import io
 import json
+import re
 import sys
 import time
 import uuid
 
+import jsonschema
 import requests
 from dstack._internal.core.errors import ClientError, ResourceNotExistsError, ServerClientError
 from dstack._internal.core.models.configurations import TaskConfiguration
@@ -38,6 +41,60 @@ def generated_key():
         serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
     ).decode()
     return {"public": public, "private": private}
+
+
+class Description:
+    """What `/openapi.json` says, held against everything that goes over the wire."""
+
+    def __init__(self, url):
+        self.document = requests.get(url + "/openapi.json").json()
+        self.paths = [
+            (re.compile("^" + re.sub(r"\{[^}]+\}", "[^/]+", path) + "$"), path) for path in self.document["paths"]
+        ]
+        self.seen = set()
+        self.misfits = set()
+        send = requests.Session.send
+
+        def watched(session, request, **more):
+            answer = send(session, request, **more)
+            self.watch(request, answer)
+            return answer
+
+        requests.Session.send = watched
+
+    def watch(self, request, answer):
+        where = requests.utils.urlparse(request.url).path
+        path = next((path for pattern, path in self.paths if pattern.match(where)), None)
+        if path is None:
+            return
+        call = self.document["paths"][path].get(request.method.lower())
+        if call is None:
+            return
+        self.seen.add(path)
+        described = call["responses"].get(str(answer.status_code))
+        if described is None:
+            self.misfits.add(f"{path}: {answer.status_code} is not described")
+            return
+        self.hold(f"{path} answers {answer.status_code}", described, answer.content)
+        if answer.status_code == 200 and request.body and "requestBody" in call:
+            self.hold(f"{path} is asked", call["requestBody"], request.body)
+
+    def hold(self, what, described, text):
+        body = described["content"].get("application/json")
+        if body is None:
+            return
+        if body["schema"] is True:
+            return
+        schema = body["schema"] | {"components": self.document["components"]}
+        error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(json.loads(text)))
+        if error:
+            self.misfits.add(f"{what}: {error.json_path}: {error.message[:300]}")
+
+    def judge(self, s):
+        def fits():
+            assert len(self.seen) > 25, f"only {sorted(self.seen)} were seen"
+            assert not self.misfits, "; ".join(sorted(self.misfits))
+        s.check(f"{len(self.seen)} calls are as /openapi.json describes them", fits)
 
 
 class Suite:
@@ -269,6 +326,7 @@ def versions(s):
 
 
 def main():
+    description = Description(sys.argv[1])
     s = Suite([sys.argv[1], *sys.argv[3:]], sys.argv[2])
     for part in (people, secrets, repos, fleets, runs, others, raw, versions):
         try:
@@ -276,6 +334,7 @@ def main():
         except Exception as error:
             s.failed += 1
             print(f"FAIL  {part.__name__} ended early: {type(error).__name__}: {error}")
+    description.judge(s)
     print("all passed" if not s.failed else f"{s.failed} failed")
     sys.exit(1 if s.failed else 0)
 

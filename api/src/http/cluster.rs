@@ -1,12 +1,13 @@
 //! The replicas behind the API. Ours; upstream has nothing like it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::time::Moment;
 
 /// `POST /api/cluster/status`, answered by any replica, with or without a leader.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ClusterStatus {
     pub cluster_id: String,
     /// Name of the replica that answers.
@@ -22,7 +23,7 @@ pub struct ClusterStatus {
     pub members: Vec<ClusterMember>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ClusterMember {
     pub id: u64,
     pub name: String,
@@ -44,7 +45,7 @@ pub struct ClusterMember {
     pub started_at: Option<Moment>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MemberRole {
     Voter,
@@ -52,7 +53,7 @@ pub enum MemberRole {
 }
 
 /// A replica to take in, as a learner first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddMember {
     pub name: String,
@@ -60,7 +61,7 @@ pub struct AddMember {
 }
 
 /// A replica to make a voter, or to remove.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeMember {
     pub name: String,

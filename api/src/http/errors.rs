@@ -4,11 +4,12 @@
 //! list of exactly one object with the keys `msg` and `code` and a code it knows. Everything a
 //! user should read is therefore sent that way; other statuses keep upstream's fixed bodies.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The codes the released client knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorCode {
     /// Everything without a code of its own.
@@ -23,13 +24,13 @@ pub enum ErrorCode {
 }
 
 /// The body of a 400.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RefusalBody {
     pub detail: Vec<Refusal>,
 }
 
 /// What was refused and why. No other key may be added: the released client would crash on it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Refusal {
     pub msg: String,
     pub code: Option<ErrorCode>,
@@ -51,12 +52,12 @@ impl RefusalBody {
 }
 
 /// The body of 403 and 404.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DenialBody {
     pub detail: Denial,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Denial {
     pub msg: String,
     pub code: Option<ErrorCode>,
@@ -74,7 +75,7 @@ impl DenialBody {
 }
 
 /// The body of 401 and 405.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PlainBody {
     pub detail: String,
 }
@@ -88,12 +89,12 @@ impl PlainBody {
 }
 
 /// The body of a 422: the request does not have the form the endpoint asks for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MalformedBody {
     pub detail: Vec<Malformed>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Malformed {
     /// A word for programs, such as `extra_forbidden` or `missing`.
     pub r#type: String,

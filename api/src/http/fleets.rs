@@ -1,6 +1,7 @@
 //! Fleets.
 
 use dstack_domain::spec::FleetSpec;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -10,7 +11,7 @@ use super::runs::ApplyAction;
 use super::time::Moment;
 pub use dstack_domain::model::FleetStatus;
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Fleet {
     pub id: Uuid,
     pub name: String,
@@ -22,7 +23,7 @@ pub struct Fleet {
     pub instances: Vec<Instance>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FleetPlan {
     pub project_name: String,
     pub user: String,
@@ -36,20 +37,20 @@ pub struct FleetPlan {
     pub action: Option<ApplyAction>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GetFleetPlan {
     pub spec: FleetSpec,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApplyFleet {
     pub plan: ApplyFleetInput,
     pub force: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApplyFleetInput {
     pub spec: FleetSpec,
@@ -59,7 +60,7 @@ pub struct ApplyFleetInput {
 
 /// The part of a fleet that tells whether a plan was made for its present state. Clients echo the
 /// whole fleet, with fields dropped and added as their version has it; the rest is not looked at.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FleetSnapshot {
     pub id: Uuid,
     pub spec: FleetSpec,
@@ -75,7 +76,7 @@ impl From<&Fleet> for FleetSnapshot {
 }
 
 /// `P/fleets/list`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListProjectFleets {
     #[serde(default)]
@@ -83,7 +84,7 @@ pub struct ListProjectFleets {
 }
 
 /// `/api/fleets/list`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListFleets {
     #[serde(default)]
@@ -123,7 +124,7 @@ fn default_limit() -> u32 {
     MOST_FLEETS
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GetFleet {
     #[serde(default)]
@@ -132,13 +133,13 @@ pub struct GetFleet {
     pub id: Option<Uuid>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeleteFleets {
     pub names: Vec<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeleteFleetInstances {
     pub name: String,

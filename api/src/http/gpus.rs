@@ -2,9 +2,10 @@
 
 use dstack_domain::model::Availability;
 use dstack_domain::spec::{BackendType, RunSpec};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListGpus {
     pub run_spec: RunSpec,
@@ -18,7 +19,7 @@ pub struct ListGpus {
     pub unallocated_resources: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum GroupBy {
     Backend,
@@ -26,7 +27,7 @@ pub enum GroupBy {
     Count,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GpuList {
     pub gpus: Vec<GpuGroup>,
     /// Only when no GPU was asked for.
@@ -35,7 +36,7 @@ pub struct GpuList {
 }
 
 /// One kind of GPU.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GpuGroup {
     pub name: String,
     pub memory_mib: u64,
@@ -51,7 +52,7 @@ pub struct GpuGroup {
 }
 
 /// Offers without a GPU.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CpuGroup {
     pub cpu_arch: Vec<String>,
     #[serde(flatten)]
@@ -64,7 +65,7 @@ pub struct CpuGroup {
 }
 
 /// What the offers of a group say together.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Group {
     pub availability: Vec<Availability>,
     /// `spot`, `on-demand`, or both.
@@ -79,7 +80,7 @@ pub struct Group {
     pub region: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Span<T> {
     pub min: T,
     pub max: T,

@@ -1,6 +1,7 @@
 //! Machines of fleets.
 
 use dstack_domain::spec::BackendType;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -8,7 +9,7 @@ use super::offers::{GpuDriver, InstanceType};
 use super::time::Moment;
 pub use dstack_domain::model::{Health, InstanceStatus};
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Instance {
     pub id: Uuid,
     pub project_name: String,
@@ -43,7 +44,7 @@ fn healthy() -> Health {
     Health::Healthy
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListInstances {
     #[serde(default)]
@@ -83,7 +84,7 @@ fn default_limit() -> u32 {
     1000
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GetInstance {
     pub id: Uuid,

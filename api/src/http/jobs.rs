@@ -1,6 +1,7 @@
 //! Jobs of a run and their submissions.
 
 use dstack_domain::spec::JobSpec;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -9,7 +10,7 @@ pub use dstack_domain::model::{
     JobProvisioningData, JobRuntimeData, JobStatus, NetworkMode, PullProgress,
 };
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Job {
     pub job_spec: JobSpec,
     /// Never empty: clients look at the last one without asking.
@@ -19,7 +20,7 @@ pub struct Job {
 }
 
 /// One attempt of one job.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct JobSubmission {
     pub id: Uuid,
     pub submission_num: u32,
@@ -44,13 +45,13 @@ pub struct JobSubmission {
     pub image_pull_progress: Option<PullProgress>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Probe {
     pub success_streak: u32,
 }
 
 /// How to get into a running job.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobConnectionInfo {
     pub ide_name: Option<String>,
     pub attached_ide_url: Option<String>,

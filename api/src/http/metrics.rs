@@ -1,12 +1,13 @@
 //! What jobs use.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::time::Moment;
 
 /// The query of `metrics/job/{run_name}`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GetJobMetrics {
     #[serde(default)]
     pub run_id: Option<Uuid>,
@@ -27,13 +28,13 @@ fn one() -> u32 {
     1
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct JobMetrics {
     pub metrics: Vec<Metric>,
 }
 
 /// One series, the latest point first.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Metric {
     pub name: String,
     pub timestamps: Vec<Moment>,

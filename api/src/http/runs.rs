@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use dstack_domain::spec::{JobSpec, RunSpec};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
@@ -12,7 +13,7 @@ use super::offers::InstanceOffer;
 use super::time::Moment;
 pub use dstack_domain::model::RunStatus;
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Run {
     pub id: Uuid,
     pub project_name: String,
@@ -40,14 +41,14 @@ pub struct Run {
     pub next_triggered_at: Option<Moment>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunFleet {
     pub id: Uuid,
     pub name: String,
 }
 
 /// Where a service is reached.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceSpec {
     pub url: String,
     pub model: Option<ServiceModelSpec>,
@@ -55,7 +56,7 @@ pub struct ServiceSpec {
     pub options: BTreeMap<String, Value>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceModelSpec {
     pub name: String,
     pub base_url: String,
@@ -63,7 +64,7 @@ pub struct ServiceModelSpec {
 }
 
 /// What applying would do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ApplyAction {
     Create,
@@ -71,7 +72,7 @@ pub enum ApplyAction {
     Update,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunPlan {
     pub project_name: String,
     pub user: String,
@@ -84,7 +85,7 @@ pub struct RunPlan {
     pub action: ApplyAction,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct JobPlan {
     pub job_spec: JobSpec,
     pub offers: Vec<InstanceOffer>,
@@ -92,7 +93,7 @@ pub struct JobPlan {
     pub max_price: Option<f64>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GetRunPlan {
     pub run_spec: RunSpec,
@@ -113,14 +114,14 @@ pub const MOST_OFFERS: u32 = 10_000;
 /// Offers in one plan when the client does not say.
 pub const DEFAULT_OFFERS: u32 = 50;
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApplyRun {
     pub plan: ApplyRunInput,
     pub force: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApplyRunInput {
     pub run_spec: RunSpec,
@@ -130,7 +131,7 @@ pub struct ApplyRunInput {
 
 /// The part of a run that tells whether a plan was made for its present state. Clients echo the
 /// whole run, with fields dropped and added as their version has it; the rest is not looked at.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunSnapshot {
     pub id: Uuid,
     pub run_spec: RunSpec,
@@ -146,7 +147,7 @@ impl From<&Run> for RunSnapshot {
 }
 
 /// `/api/runs/list`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListRuns {
     #[serde(default)]
@@ -201,7 +202,7 @@ fn yes() -> bool {
     true
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GetRun {
     #[serde(default)]
@@ -210,14 +211,14 @@ pub struct GetRun {
     pub id: Option<Uuid>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StopRuns {
     pub runs_names: Vec<String>,
     pub abort: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeleteRuns {
     pub runs_names: Vec<String>,

@@ -5,11 +5,12 @@
 //! cursor must find the row it came from.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A moment with microseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Moment(Timestamp);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema)]
+pub struct Moment(#[schemars(with = "String", extend("format" = "date-time"))] Timestamp);
 
 impl Moment {
     /// The moment, to be compared with stored ones.

@@ -4,10 +4,13 @@ use super::{RunReason, Sealed};
 use crate::ids::{FleetId, ProjectId, RunId, UserId};
 use crate::spec::{JobSpec, RunConfiguration, RunSpec};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum RunStatus {
     Pending,

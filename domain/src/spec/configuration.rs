@@ -2,6 +2,7 @@
 //!
 //! The type is read first and the concrete struct second, because a tagged enum would buffer the text and lose positions.
 
+use schemars::JsonSchema;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -15,7 +16,7 @@ use super::task::TaskConfiguration;
 use super::volume::VolumeConfiguration;
 use super::wording::{INNER_END, INNER_PREFIX};
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum RunConfiguration {
     DevEnvironment(Box<DevEnvironmentConfiguration>),
@@ -23,7 +24,7 @@ pub enum RunConfiguration {
     Service(Box<ServiceConfiguration>),
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum AnyConfiguration {
     Run(RunConfiguration),

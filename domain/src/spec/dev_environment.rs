@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::duration::{Duration, offable_as_absent};
+use super::duration::{Duration, OffableDuration, offable_as_absent};
 use super::ide::Ide;
 use super::ports::PortMapping;
 use super::profile::ProfileParams;
 use super::run_common::RunCommon;
-use super::shorthand::type_tag;
+use super::shorthand::{schema_of_input, type_tag};
 
 /// Notebooks need it; an image without Python does without, and a bare host's Python is left alone: only a container
 /// has `/dstack`.
@@ -30,6 +30,8 @@ pub struct DevEnvironmentConfiguration {
     pub profile: ProfileParams,
 }
 
+schema_of_input!(DevEnvironmentConfiguration: DevEnvironmentInput);
+
 super::flat::run_input!(DevEnvironmentInput => DevEnvironmentConfiguration {
     #[serde(default)]
     r#type: DevEnvironmentTag,
@@ -40,6 +42,7 @@ super::flat::run_input!(DevEnvironmentInput => DevEnvironmentConfiguration {
     #[serde(default)]
     init: Vec<String>,
     #[serde(default, deserialize_with = "offable_as_absent")]
+    #[schemars(with = "Option<OffableDuration>")]
     inactivity_duration: Option<Duration>,
     #[serde(default)]
     ports: Vec<PortMapping>,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::shorthand::{Shorthand, deserialize_shorthand};
+use super::shorthand::{Shorthand, deserialize_shorthand, schema_of_input};
 
 const RULE: &str =
     "a number of seconds or a number with one unit of s, m, h, d, w, such as `90m` or `2h`";
@@ -80,7 +80,7 @@ impl Shorthand for Duration {
     }
 }
 
-deserialize_shorthand!(Duration);
+deserialize_shorthand!(Duration: ["string", "number"]);
 
 /// A limit that may be switched off: `max_duration`, `stop_duration`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,7 +141,8 @@ impl Shorthand for OffableInput {
     }
 }
 
-deserialize_shorthand!(OffableInput);
+deserialize_shorthand!(OffableInput: ["string", "number", "boolean"]);
+schema_of_input!(OffableDuration: OffableInput);
 
 /// For `Option<OffableDuration>` fields.
 pub(crate) fn offable<'de, D: Deserializer<'de>>(
@@ -229,7 +230,8 @@ impl Shorthand for IdleInput {
     }
 }
 
-deserialize_shorthand!(IdleInput);
+deserialize_shorthand!(IdleInput: ["string", "number", "boolean"]);
+schema_of_input!(IdleDuration: IdleInput);
 
 /// For `Option<IdleDuration>` fields.
 pub(crate) fn idle<'de, D: Deserializer<'de>>(

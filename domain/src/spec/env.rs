@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::de::{Error, MapAccess, SeqAccess};
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +19,7 @@ pub enum EnvValue {
     },
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct CallerKey {
     key: String,
@@ -46,7 +47,7 @@ impl Shorthand for EnvValue {
     }
 }
 
-deserialize_shorthand!(EnvValue);
+deserialize_shorthand!(EnvValue: ["string", "number", "boolean"], CallerKey);
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
@@ -153,7 +154,7 @@ impl Shorthand for Env {
     }
 }
 
-deserialize_shorthand!(Env);
+deserialize_shorthand!(Env: [], std::collections::BTreeMap<String, EnvValue>, Vec<EnvItem>);
 
 struct EnvItem(String, EnvValue);
 
@@ -175,4 +176,4 @@ impl Shorthand for EnvItem {
     }
 }
 
-deserialize_shorthand!(EnvItem);
+deserialize_shorthand!(EnvItem: ["string"]);

@@ -79,7 +79,7 @@ macro_rules! flat_input {
         own { $($(#[$meta:meta])* $name:ident: $ty:ty,)* }
         groups { $($group:ident: $group_ty:ty { $($(#[$gmeta:meta])* $gname:ident: $gty:ty,)* })* }
     }) => {
-        #[derive(serde::Deserialize)]
+        #[derive(serde::Deserialize, schemars::JsonSchema)]
         #[serde(deny_unknown_fields)]
         struct $input {
             $($(#[$meta])* $name: $ty,)*

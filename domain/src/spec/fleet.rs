@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::de::{Error, MapAccess};
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +15,7 @@ use super::shorthand::{self, Shorthand, bounded, deserialize_shorthand, type_tag
 
 type_tag!(FleetTag, "fleet");
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Placement {
     Any,
@@ -57,7 +58,7 @@ impl Shorthand for Blocks {
     }
 }
 
-deserialize_shorthand!(Blocks);
+deserialize_shorthand!(Blocks: ["string", "integer"]);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FleetNodes {
@@ -81,7 +82,7 @@ impl Serialize for FleetNodes {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LongNodes {
     #[serde(default)]
@@ -133,10 +134,10 @@ impl Shorthand for FleetNodes {
     }
 }
 
-deserialize_shorthand!(FleetNodes);
+deserialize_shorthand!(FleetNodes: ["string", "integer"], LongNodes);
 
 /// A key pair; the private half is removed from everything that is stored in the open or shown.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SshKey {
     pub public: String,
@@ -152,7 +153,7 @@ impl std::fmt::Debug for SshKey {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SshProxyParams {
     pub hostname: String,
@@ -164,7 +165,7 @@ pub struct SshProxyParams {
     pub ssh_key: Option<SshKey>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SshHostParams {
     pub hostname: String,
@@ -216,9 +217,9 @@ impl Shorthand for SshHost {
     }
 }
 
-deserialize_shorthand!(SshHost);
+deserialize_shorthand!(SshHost: ["string"], SshHostParams);
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SshParams {
     #[serde(default)]
@@ -238,7 +239,7 @@ pub struct SshParams {
 }
 
 /// A host with the fleet's parameters filled in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ResolvedHost {
     pub hostname: String,
     pub port: u16,
@@ -308,7 +309,7 @@ impl SshProxyParams {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FleetConfiguration {
     #[serde(default)]
@@ -377,7 +378,7 @@ impl Default for FleetConfiguration {
     }
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FleetSpec {
     pub configuration: FleetConfiguration,

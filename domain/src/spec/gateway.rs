@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::de::{Error, MapAccess};
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +20,7 @@ pub enum Certificate {
     GcpCm { name: String },
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum CertificateKind {
     LetsEncrypt,
@@ -27,7 +28,7 @@ enum CertificateKind {
     GcpCm,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LongCertificate {
     r#type: CertificateKind,
@@ -56,16 +57,16 @@ impl Shorthand for Certificate {
     }
 }
 
-deserialize_shorthand!(Certificate);
+deserialize_shorthand!(Certificate: [], LongCertificate);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LoadBalancer {
     pub r#type: AlbTag,
 }
 
 /// `certificate` absent is Let's Encrypt, null is none.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GatewayConfiguration {
     #[serde(default)]
@@ -96,7 +97,7 @@ fn lets_encrypt() -> Option<Certificate> {
     Some(Certificate::LetsEncrypt)
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GatewaySpec {
     pub configuration: GatewayConfiguration,

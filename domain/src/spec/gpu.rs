@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::de::{MapAccess, SeqAccess};
 use serde::{Deserialize, Serialize};
 
@@ -52,7 +53,7 @@ impl Shorthand for GpuVendor {
     }
 }
 
-deserialize_shorthand!(GpuVendor);
+deserialize_shorthand!(GpuVendor: ["string"]);
 
 /// CUDA compute capability; `[7, 5]` on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -91,7 +92,7 @@ impl Shorthand for ComputeCapability {
     }
 }
 
-deserialize_shorthand!(ComputeCapability);
+deserialize_shorthand!(ComputeCapability: ["string", "number"], (u32, u32));
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GpuSpec {
@@ -130,7 +131,7 @@ fn gpu_count() -> Range<u32> {
     GPU_COUNT_DEFAULT
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LongGpu {
     #[serde(default)]
@@ -165,7 +166,7 @@ impl Shorthand for GpuNames {
     }
 }
 
-deserialize_shorthand!(GpuNames);
+deserialize_shorthand!(GpuNames: ["string"], Vec<String>);
 
 fn gpu_names(text: &str) -> Result<Vec<String>, String> {
     text.split(',')
@@ -236,7 +237,7 @@ impl Shorthand for GpuSpec {
     }
 }
 
-deserialize_shorthand!(GpuSpec);
+deserialize_shorthand!(GpuSpec: ["string", "number"], LongGpu);
 
 impl fmt::Display for GpuSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

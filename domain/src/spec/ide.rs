@@ -1,11 +1,12 @@
 //! The editors a dev environment can be made ready for.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Extensions that the remote side of an editor gets with it.
 const EXTENSIONS: [&str; 2] = ["ms-python.python", "ms-toolsai.jupyter"];
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Ide {
     Vscode,

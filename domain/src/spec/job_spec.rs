@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::mounts::{MountPoint, RepoExistsAction};
@@ -12,7 +13,7 @@ use super::run_spec::{FileArchiveMapping, RunRepoData};
 use super::service_traffic::ProbeSpec;
 use super::unix_user::UnixUser;
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Requirements {
     pub resources: ResourcesSpec,
     #[serde(default)]
@@ -27,7 +28,7 @@ pub struct Requirements {
     pub backend_options: Option<Vec<VastAiOptions>>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AppSpec {
     pub port: u16,
     #[serde(default)]
@@ -39,7 +40,7 @@ pub struct AppSpec {
     pub url_query_params: Option<BTreeMap<String, String>>,
 }
 
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobSshKey {
     pub private: String,
     pub public: String,
@@ -53,7 +54,7 @@ impl std::fmt::Debug for JobSshKey {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct JobSpec {
     #[serde(default)]
     pub replica_num: u32,

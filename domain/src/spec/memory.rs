@@ -102,7 +102,7 @@ impl Shorthand for Memory {
     }
 }
 
-deserialize_shorthand!(Memory);
+deserialize_shorthand!(Memory: ["string", "number"]);
 
 #[cfg(test)]
 mod tests {

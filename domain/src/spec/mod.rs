@@ -38,6 +38,7 @@ pub mod resolve;
 pub mod resources;
 pub mod run_common;
 pub mod run_spec;
+mod schema;
 pub mod service;
 pub mod service_model;
 pub mod service_traffic;
@@ -87,6 +88,7 @@ pub use range::Range;
 pub use resources::{CpuArch, CpuSpec, DiskSpec, ResourcesSpec};
 pub use run_common::{PythonVersion, RegistryAuth, RunCommon};
 pub use run_spec::{FileArchiveMapping, RunRepoData, RunSpec};
+pub use schema::configuration_schema;
 pub use service::{
     GatewayChoice, Https, ReplicaGroup, RouterConfig, RouterType, ScalingSpec,
     ServiceConfiguration, ServicePort,

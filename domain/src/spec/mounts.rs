@@ -1,5 +1,6 @@
 //! What is put into the container: volumes, files, repositories.
 
+use schemars::JsonSchema;
 use serde::de::{Error, MapAccess};
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +27,7 @@ impl MountPoint {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LongMount {
     #[serde(default)]
@@ -120,7 +121,7 @@ impl Shorthand for MountPoint {
     }
 }
 
-deserialize_shorthand!(MountPoint);
+deserialize_shorthand!(MountPoint: ["string"], LongMount);
 
 /// `files:`: a local file or folder and where it appears in the container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -129,7 +130,7 @@ pub struct FilePathMapping {
     pub path: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LongFile {
     local_path: String,
@@ -192,9 +193,9 @@ impl Shorthand for FilePathMapping {
     }
 }
 
-deserialize_shorthand!(FilePathMapping);
+deserialize_shorthand!(FilePathMapping: ["string"], LongFile);
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RepoExistsAction {
     #[default]
@@ -212,7 +213,7 @@ pub struct RepoSpec {
     pub if_exists: RepoExistsAction,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LongRepo {
     #[serde(default)]
@@ -313,4 +314,4 @@ impl Shorthand for RepoSpec {
     }
 }
 
-deserialize_shorthand!(RepoSpec);
+deserialize_shorthand!(RepoSpec: ["string"], LongRepo);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::de::MapAccess;
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +18,7 @@ pub struct PortMapping {
     pub container_port: u16,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LongPort {
     #[serde(default, deserialize_with = "bounded::optional::<_, _, 1, 65535>")]
@@ -65,7 +66,7 @@ impl Shorthand for PortMapping {
     }
 }
 
-deserialize_shorthand!(PortMapping);
+deserialize_shorthand!(PortMapping: ["string", "integer"], LongPort);
 
 impl std::str::FromStr for PortMapping {
     type Err = String;

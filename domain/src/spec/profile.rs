@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::de::{Error, MapAccess};
 use serde::{Deserialize, Serialize};
 
 use super::backend_type::BackendType;
 use super::cron::Schedule;
 use super::duration::{Duration, IdleDuration, OffableDuration};
-use super::shorthand::{self, Shorthand, bounded, deserialize_shorthand};
+use super::shorthand::{self, Shorthand, bounded, deserialize_shorthand, schema_of_input};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SpotPolicy {
     Spot,
@@ -29,14 +30,14 @@ impl SpotPolicy {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum CreationPolicy {
     Reuse,
     ReuseOrCreate,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum StartupOrder {
     Any,
@@ -44,14 +45,16 @@ pub enum StartupOrder {
     WorkersFirst,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum StopCriteria {
     AllDone,
     MasterDone,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum RetryEvent {
     NoCapacity,
@@ -66,7 +69,7 @@ impl RetryEvent {
 /// How long a retry window is when none is given.
 pub const DEFAULT_RETRY_DURATION: Duration = Duration::from_secs(3600);
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProfileRetry {
     #[serde(default, deserialize_with = "super::run_common::non_empty")]
@@ -119,16 +122,16 @@ impl Shorthand for RetrySetting {
     }
 }
 
-deserialize_shorthand!(RetrySetting);
+deserialize_shorthand!(RetrySetting: ["boolean"], ProfileRetry);
 
 /// A retry policy with nothing left open, as jobs carry it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Retry {
     pub on_events: Vec<RetryEvent>,
     pub duration: Duration,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UtilizationPolicy {
     #[serde(deserialize_with = "bounded::required::<_, _, 0, 100>")]
@@ -154,7 +157,7 @@ pub struct EntityReference {
     pub name: String,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LongReference {
     #[serde(default)]
@@ -216,7 +219,7 @@ impl Shorthand for EntityReference {
     }
 }
 
-deserialize_shorthand!(EntityReference);
+deserialize_shorthand!(EntityReference: ["string"], LongReference);
 
 /// `instances:`: restricts a run to existing instances.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -234,7 +237,7 @@ pub enum InstanceSelector {
     },
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LongSelector {
     #[serde(default)]
@@ -274,9 +277,9 @@ impl Shorthand for InstanceSelector {
     }
 }
 
-deserialize_shorthand!(InstanceSelector);
+deserialize_shorthand!(InstanceSelector: ["string"], LongSelector);
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum VastAiOfferOrder {
     Score,
@@ -285,7 +288,7 @@ pub enum VastAiOfferOrder {
 
 shorthand::type_tag!(VastAiTag, "vastai");
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VastAiOptions {
     #[serde(default)]
@@ -308,7 +311,7 @@ fn reliability<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Opti
 }
 
 /// `None` everywhere means "not said here", so that a profile can fill it in.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
 pub struct ProfileParams {
     pub backends: Option<Vec<BackendType>>,
     pub regions: Option<Vec<String>>,
@@ -373,6 +376,8 @@ pub struct Profile {
     #[serde(flatten)]
     pub params: ProfileParams,
 }
+
+schema_of_input!(Profile: ProfileInput);
 
 super::flat::profile_input!(ProfileInput => Profile, params {
     #[serde(default)]

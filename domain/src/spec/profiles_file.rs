@@ -1,11 +1,12 @@
 //! `.dstack/profiles.yml`: named sets of parameters.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::profile::Profile;
 use super::spec_error::SpecError;
 
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProfilesFile {
     #[serde(default)]

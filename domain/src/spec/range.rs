@@ -1,7 +1,9 @@
 //! Inclusive ranges: `2..8`, `2..`, `..8`, `4` (exactly four), or `{min: 2, max: 8}`.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::MapAccess;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -9,7 +11,9 @@ use super::memory::Memory;
 use super::shorthand::{self, Shorthand};
 
 /// What a range can be made of.
-pub trait Bound: Copy + PartialOrd + fmt::Display + Serialize + for<'de> Deserialize<'de> {
+pub trait Bound:
+    Copy + PartialOrd + fmt::Display + Serialize + for<'de> Deserialize<'de> + JsonSchema
+{
     const NOUN: &'static str;
     fn parse_bound(text: &str) -> Result<Self, String>;
     fn bound_from_float(number: f64) -> Result<Self, String>;
@@ -131,12 +135,12 @@ impl<T: Bound> fmt::Display for Range<T> {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, bound = "T: Bound")]
 pub(crate) struct LongRange<T> {
-    #[serde(default = "none")]
+    #[serde(default = "none::<T>")]
     pub(crate) min: Option<T>,
-    #[serde(default = "none")]
+    #[serde(default = "none::<T>")]
     pub(crate) max: Option<T>,
 }
 
@@ -164,6 +168,17 @@ impl<T: Bound> Shorthand for Range<T> {
 impl<'de, T: Bound> Deserialize<'de> for Range<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         shorthand::read(deserializer)
+    }
+}
+
+impl<T: Bound> JsonSchema for Range<T> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("RangeOf{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let long = generator.subschema_for::<LongRange<T>>();
+        shorthand::schema(T::NOUN, &["string", "number"], &[long])
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::de::MapAccess;
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +11,9 @@ use super::memory::Memory;
 use super::range::Range;
 use super::shorthand::{self, Shorthand, deserialize_shorthand};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum CpuArch {
     X86,
@@ -51,7 +54,7 @@ impl Default for CpuSpec {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LongCpu {
     #[serde(default)]
@@ -113,7 +116,7 @@ impl Shorthand for CpuSpec {
     }
 }
 
-deserialize_shorthand!(CpuSpec);
+deserialize_shorthand!(CpuSpec: ["string", "number"], LongCpu);
 
 impl fmt::Display for CpuSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -129,7 +132,7 @@ pub struct DiskSpec {
     pub size: Range<Memory>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LongDisk {
     #[serde(default)]
@@ -164,10 +167,10 @@ impl Shorthand for DiskSpec {
     }
 }
 
-deserialize_shorthand!(DiskSpec);
+deserialize_shorthand!(DiskSpec: ["string", "number"], LongDisk);
 
 /// Absent and null differ for `gpu` and `disk`: absent takes the default, null asks for nothing.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ResourcesSpec {
     pub cpu: CpuSpec,

@@ -1,5 +1,6 @@
 //! Keys common to tasks, services and dev environments.
 
+use schemars::JsonSchema;
 use serde::de::Error;
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +9,7 @@ use super::mounts::{FilePathMapping, MountPoint, RepoSpec};
 use super::resources::ResourcesSpec;
 use super::shorthand::{Shorthand, deserialize_shorthand};
 
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RegistryAuth {
     pub username: String,
@@ -58,13 +59,13 @@ impl Shorthand for PythonVersion {
     }
 }
 
-deserialize_shorthand!(PythonVersion);
+deserialize_shorthand!(PythonVersion: ["string", "number"]);
 
 pub(crate) fn default_home_dir() -> String {
     "/root".to_owned()
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct RunCommon {
     pub name: Option<String>,
     pub image: Option<String>,

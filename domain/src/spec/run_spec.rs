@@ -1,11 +1,12 @@
 //! What a client submits: a configuration, a profile and what the client knows about code and files.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::configuration::RunConfiguration;
 use super::profile::{Profile, ProfileParams};
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "repo_type", rename_all = "lowercase")]
 pub enum RunRepoData {
     Remote {
@@ -26,14 +27,14 @@ pub enum RunRepoData {
 }
 
 /// An uploaded archive and where it is unpacked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileArchiveMapping {
     pub id: uuid::Uuid,
     pub path: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunSpec {
     #[serde(default, deserialize_with = "super::names::resource_name")]

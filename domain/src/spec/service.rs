@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::de::{Error, MapAccess};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use super::duration::Duration;
 use super::ports::{PortMapping, parse_port};
@@ -13,7 +15,7 @@ use super::resources::ResourcesSpec;
 use super::run_common::{PythonVersion, RunCommon};
 use super::service_model::ServiceModel;
 use super::service_traffic::{ProbeConfig, RateLimit};
-use super::shorthand::{Shorthand, deserialize_shorthand, type_tag, yes};
+use super::shorthand::{Shorthand, deserialize_shorthand, schema_of_input, type_tag, yes};
 
 type_tag!(ServiceTag, "service");
 
@@ -41,7 +43,7 @@ impl Shorthand for ServicePort {
     }
 }
 
-deserialize_shorthand!(ServicePort);
+deserialize_shorthand!(ServicePort: ["string", "integer"], PortMapping);
 
 /// `gateway:`; `true` and absent differ: `true` insists on the default gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +77,7 @@ impl Shorthand for GatewayChoice {
     }
 }
 
-deserialize_shorthand!(GatewayChoice);
+deserialize_shorthand!(GatewayChoice: ["boolean"], EntityReference);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Https {
@@ -108,15 +110,15 @@ impl Shorthand for Https {
     }
 }
 
-deserialize_shorthand!(Https);
+deserialize_shorthand!(Https: ["string", "boolean"]);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ScalingMetric {
     Rps,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScalingSpec {
     pub metric: ScalingMetric,
@@ -182,9 +184,9 @@ impl Shorthand for RouterType {
     }
 }
 
-deserialize_shorthand!(RouterType);
+deserialize_shorthand!(RouterType: ["string"]);
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouterConfig {
     #[serde(default)]
@@ -192,8 +194,9 @@ pub struct RouterConfig {
 }
 
 /// Replicas that share resources and commands.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(transform = count_as_well)]
 pub struct ReplicaGroup {
     #[serde(default, deserialize_with = "super::names::group_name")]
     pub name: Option<String>,
@@ -221,6 +224,17 @@ pub struct ReplicaGroup {
     pub privileged: Option<bool>,
     #[serde(default)]
     pub router: Option<RouterConfig>,
+}
+
+/// The schema knows no second names.
+fn count_as_well(schema: &mut schemars::Schema) {
+    schema.remove("required");
+    let properties = schema.ensure_object().get_mut("properties");
+    if let Some(properties) = properties.and_then(Value::as_object_mut)
+        && let Some(replicas) = properties.get("replicas").cloned()
+    {
+        properties.insert("count".to_owned(), replicas);
+    }
 }
 
 fn bounded_replicas<E: serde::de::Error>(range: Range<u32>) -> Result<Range<u32>, E> {
@@ -265,7 +279,7 @@ impl Shorthand for Replicas {
     }
 }
 
-deserialize_shorthand!(Replicas);
+deserialize_shorthand!(Replicas: ["string", "integer"], Range<u32>, Vec<ReplicaGroup>);
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "ServiceInput")]
@@ -288,6 +302,8 @@ pub struct ServiceConfiguration {
     #[serde(flatten)]
     pub profile: ProfileParams,
 }
+
+schema_of_input!(ServiceConfiguration: ServiceInput);
 
 /// The keys as written, before `replicas` is told apart from its older meaning.
 struct ServiceWritten {

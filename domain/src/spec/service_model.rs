@@ -1,5 +1,6 @@
 //! `model:` of a service: the name under which it is offered, and the protocol it speaks.
 
+use schemars::JsonSchema;
 use serde::de::{Error, MapAccess};
 use serde::{Deserialize, Serialize};
 
@@ -31,14 +32,14 @@ impl ServiceModel {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Format {
     Openai,
     Tgi,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LongModel {
     #[serde(default)]
@@ -96,4 +97,4 @@ impl Shorthand for ServiceModel {
     }
 }
 
-deserialize_shorthand!(ServiceModel);
+deserialize_shorthand!(ServiceModel: ["string"], LongModel);

@@ -1,5 +1,6 @@
 //! What stands between a request and a replica: rate limits and probes.
 
+use schemars::JsonSchema;
 use serde::de::{Error, MapAccess};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -14,14 +15,14 @@ pub enum PartitioningKey {
     Header { header: String },
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum PartitioningKind {
     IpAddress,
     Header,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LongKey {
     r#type: PartitioningKind,
@@ -50,9 +51,9 @@ impl Shorthand for PartitioningKey {
     }
 }
 
-deserialize_shorthand!(PartitioningKey);
+deserialize_shorthand!(PartitioningKey: [], LongKey);
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RateLimit {
     #[serde(default = "root", deserialize_with = "prefix")]
@@ -97,7 +98,7 @@ fn rps<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     )))
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum HttpMethod {
     #[default]
@@ -109,7 +110,7 @@ pub enum HttpMethod {
     Head,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpHeader {
     #[serde(deserialize_with = "text::<_, 1, 256>")]
@@ -132,7 +133,7 @@ fn text<'de, D: Deserializer<'de>, const LEAST: usize, const MOST: usize>(
 
 type_tag!(HttpTag, "http");
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProbeConfig {
     pub r#type: HttpTag,
@@ -155,7 +156,7 @@ pub struct ProbeConfig {
 }
 
 /// A probe with nothing left open, as jobs carry it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProbeSpec {
     pub r#type: HttpTag,
     pub url: String,

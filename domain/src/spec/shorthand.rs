@@ -6,6 +6,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use schemars::{Schema, json_schema};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Unexpected, Visitor};
 
@@ -90,17 +91,62 @@ pub(crate) fn long_form<'de, T: Deserialize<'de>, A: MapAccess<'de>>(
     T::deserialize(MapAccessDeserializer::new(map))
 }
 
-/// `impl Deserialize` for types that implement [`Shorthand`].
+/// `impl Deserialize` and the schema for a type that implements [`Shorthand`]: the kinds of JSON it may be written as in short,
+/// then its long forms.
 macro_rules! deserialize_shorthand {
-    ($($name:ty),+ $(,)?) => {$(
+    ($name:ident: [$($kind:literal),*] $(, $long:ty)*) => {
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 $crate::spec::shorthand::read(deserializer)
             }
         }
-    )+};
+
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                let long = [$(_generator.subschema_for::<$long>()),*];
+                $crate::spec::shorthand::schema(
+                    <$name as $crate::spec::shorthand::Shorthand>::EXPECTING,
+                    &[$($kind),*],
+                    &long,
+                )
+            }
+        }
+    };
 }
 pub(crate) use deserialize_shorthand;
+
+/// The schema of a type that is read by way of another one.
+macro_rules! schema_of_input {
+    ($name:ident: $input:ty) => {
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                <$input>::json_schema(generator)
+            }
+        }
+    };
+}
+pub(crate) use schema_of_input;
+
+/// Any of the short kinds and the long forms.
+pub(crate) fn schema(expecting: &str, kinds: &[&str], long: &[Schema]) -> Schema {
+    let description = format!("Expected: {expecting}");
+    if long.is_empty() {
+        return json_schema!({ "description": description, "type": kinds });
+    }
+    let mut forms = long.to_vec();
+    if !kinds.is_empty() {
+        forms.insert(0, json_schema!({ "type": kinds }));
+    }
+    json_schema!({ "description": description, "anyOf": forms })
+}
 
 /// The fixed value of a `type:` key. A mapping of another type is refused, a missing key is filled in.
 macro_rules! type_tag {
@@ -129,7 +175,7 @@ macro_rules! type_tag {
             }
         }
 
-        $crate::spec::shorthand::deserialize_shorthand!($name);
+        $crate::spec::shorthand::deserialize_shorthand!($name: ["string"]);
     };
 }
 pub(crate) use type_tag;
@@ -165,7 +211,7 @@ pub(crate) mod bounded {
         }
     }
 
-    deserialize_shorthand!(Whole);
+    deserialize_shorthand!(Whole: ["string", "number"]);
 
     pub(crate) fn integer<'de, D: Deserializer<'de>, const MIN: i64, const MAX: i64>(
         deserializer: D,
@@ -257,7 +303,7 @@ impl Shorthand for OneOrMany {
     }
 }
 
-deserialize_shorthand!(OneOrMany);
+deserialize_shorthand!(OneOrMany: ["string"], Vec<String>);
 
 pub(crate) fn yes() -> bool {
     true

@@ -1,12 +1,13 @@
 //! `type: task`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::ports::PortMapping;
 use super::profile::ProfileParams;
 use super::resources::ResourcesSpec;
 use super::run_common::{RunCommon, non_empty};
-use super::shorthand::{bounded, type_tag};
+use super::shorthand::{bounded, schema_of_input, type_tag};
 
 type_tag!(TaskTag, "task");
 
@@ -27,6 +28,8 @@ pub struct TaskConfiguration {
     pub profile: ProfileParams,
 }
 
+schema_of_input!(TaskConfiguration: TaskInput);
+
 super::flat::run_input!(TaskInput => TaskConfiguration {
     #[serde(default)]
     r#type: TaskTag,
@@ -41,7 +44,7 @@ super::flat::run_input!(TaskInput => TaskConfiguration {
 });
 
 /// Nodes that share resources and commands. Never inherits the task's `resources`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NodeGroup {
     #[serde(default, deserialize_with = "super::names::group_name")]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +12,7 @@ use super::shorthand::type_tag;
 
 type_tag!(VolumeTag, "volume");
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum VolumeBackend {
     Aws,
@@ -23,7 +24,7 @@ pub enum VolumeBackend {
 }
 
 /// The keys of all backends; which of them a backend knows is checked in `validate`, and only those are written out.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VolumeConfiguration {
     #[serde(default = "tag")]

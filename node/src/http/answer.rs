@@ -1,15 +1,27 @@
 //! Answers, with the log index they reflect in a header.
 
+use aide::OperationOutput;
+use aide::generate::GenContext;
+use aide::openapi::{Operation, Response as Described};
 use axum::Json;
 use axum::http::HeaderValue;
 use axum::response::{IntoResponse, Response};
 use dstack_api::http::cluster::REVISION_HEADER;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::errors::HttpError;
 
 /// What a handler returns.
 pub type Outcome<T> = Result<Answer<T>, HttpError>;
+
+/// A list, or on request the list with the number of rows on all pages.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Listed<T, C> {
+    Plain(Vec<T>),
+    Counted(C),
+}
 
 /// A 200.
 #[derive(Debug)]
@@ -31,6 +43,30 @@ impl Answer<()> {
             value: (),
             revision,
         }
+    }
+}
+
+impl<T: JsonSchema> OperationOutput for Answer<T> {
+    type Inner = T;
+
+    fn operation_response(context: &mut GenContext, call: &mut Operation) -> Option<Described> {
+        let described = Json::<T>::operation_response(context, call)?;
+        // The type's own description stands with its schema.
+        Some(Described {
+            description: "Done".to_owned(),
+            ..described
+        })
+    }
+
+    fn inferred_responses(
+        context: &mut GenContext,
+        call: &mut Operation,
+    ) -> Vec<(Option<u16>, Described)> {
+        let described = Self::operation_response(context, call);
+        described
+            .map(|described| (Some(200), described))
+            .into_iter()
+            .collect()
     }
 }
 

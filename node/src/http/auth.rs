@@ -5,15 +5,20 @@
 
 use std::sync::Arc;
 
+use aide::OperationInput;
+use aide::generate::GenContext;
+use aide::openapi::{Operation, Response};
 use axum::extract::FromRequestParts;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
+use dstack_api::http::errors::{DenialBody, PlainBody};
 use dstack_domain::command::Actor;
 use dstack_domain::ids::UserId;
 use dstack_domain::model::{GlobalRole, User};
 use sha2::{Digest, Sha256};
 
-use super::errors::HttpError;
+use super::errors::{self, HttpError};
+use super::openapi::SECURITY;
 use crate::context::Context;
 use crate::limits;
 use crate::view::View;
@@ -87,6 +92,22 @@ impl FromRequestParts<Context> for Caller {
         }
         // This replica may lie behind the one that made the token.
         identify(&*fresh(context).await?, &hash).ok_or(HttpError::InvalidToken)
+    }
+}
+
+impl OperationInput for Caller {
+    fn operation_input(_context: &mut GenContext, call: &mut Operation) {
+        call.security = vec![[(SECURITY.to_owned(), Vec::new())].into_iter().collect()];
+    }
+
+    fn inferred_early_responses(
+        context: &mut GenContext,
+        _call: &mut Operation,
+    ) -> Vec<(Option<u16>, Response)> {
+        vec![
+            errors::described::<PlainBody>(context, 401, "No token"),
+            errors::described::<DenialBody>(context, 403, "A token nobody has, or not the role"),
+        ]
     }
 }
 

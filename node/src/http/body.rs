@@ -1,12 +1,17 @@
 //! Reading JSON bodies, with refusals in upstream's form.
 
+use aide::OperationInput;
+use aide::generate::GenContext;
+use aide::openapi::{Operation, ReferenceOr, Response};
+use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
-use dstack_api::http::errors::Malformed;
+use dstack_api::http::errors::{Malformed, MalformedBody};
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::errors::HttpError;
+use super::errors::{self, HttpError};
 
 /// A required JSON body. The content type is not looked at: what is not JSON is refused anyway.
 #[derive(Debug)]
@@ -35,6 +40,39 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for MaybeBody
             return Ok(Self(T::default()));
         }
         parse(&bytes).map(Self)
+    }
+}
+
+impl<T: JsonSchema> OperationInput for Body<T> {
+    fn operation_input(context: &mut GenContext, call: &mut Operation) {
+        Json::<T>::operation_input(context, call);
+    }
+
+    fn inferred_early_responses(
+        context: &mut GenContext,
+        _call: &mut Operation,
+    ) -> Vec<(Option<u16>, Response)> {
+        vec![errors::described::<MalformedBody>(
+            context,
+            422,
+            "Not the form this call asks for",
+        )]
+    }
+}
+
+impl<T: JsonSchema> OperationInput for MaybeBody<T> {
+    fn operation_input(context: &mut GenContext, call: &mut Operation) {
+        Json::<T>::operation_input(context, call);
+        if let Some(ReferenceOr::Item(body)) = &mut call.request_body {
+            body.required = false;
+        }
+    }
+
+    fn inferred_early_responses(
+        context: &mut GenContext,
+        call: &mut Operation,
+    ) -> Vec<(Option<u16>, Response)> {
+        Body::<T>::inferred_early_responses(context, call)
     }
 }
 

@@ -1,5 +1,8 @@
 //! What a request is answered when it is not done.
 
+use aide::OperationOutput;
+use aide::generate::GenContext;
+use aide::openapi::{MediaType, Operation, Response as Described, SchemaObject};
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -7,6 +10,8 @@ use dstack_api::http::errors::{
     DenialBody, ErrorCode, Malformed, MalformedBody, PlainBody, RefusalBody,
 };
 use dstack_domain::rejection::{Code, Rejection};
+
+use schemars::JsonSchema;
 
 use crate::door::DoorError;
 
@@ -156,6 +161,46 @@ impl IntoResponse for HttpError {
             }
         }
     }
+}
+
+impl OperationOutput for HttpError {
+    type Inner = Self;
+
+    fn inferred_responses(
+        context: &mut GenContext,
+        _call: &mut Operation,
+    ) -> Vec<(Option<u16>, Described)> {
+        vec![
+            described::<RefusalBody>(context, 400, "Refused; the message is for the user"),
+            described::<DenialBody>(context, 404, "No such project"),
+            described::<PlainBody>(context, 503, "Nobody could do it in time"),
+        ]
+    }
+}
+
+/// A refusal as the API's description has it.
+pub fn described<T: JsonSchema>(
+    context: &mut GenContext,
+    status: u16,
+    when: &str,
+) -> (Option<u16>, Described) {
+    let schema = SchemaObject {
+        json_schema: context.schema.subschema_for::<T>(),
+        example: None,
+        external_docs: None,
+    };
+    let body = MediaType {
+        schema: Some(schema),
+        ..MediaType::default()
+    };
+    let described = Described {
+        description: when.to_owned(),
+        content: [("application/json".to_owned(), body)]
+            .into_iter()
+            .collect(),
+        ..Described::default()
+    };
+    (Some(status), described)
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ mod metrics;
 mod offer_groups;
 mod offers;
 mod older_clients;
+mod openapi;
 mod paging;
 mod past;
 mod projects;

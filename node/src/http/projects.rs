@@ -1,8 +1,7 @@
 //! Projects.
 
-use axum::Json;
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
+
 use dstack_api::http::projects::{
     CreateProject, DeleteProjects, ListProjects, Project, ProjectsInfoList, UpdateProject,
 };
@@ -13,7 +12,7 @@ use dstack_domain::model;
 use dstack_domain::spec::names;
 
 use super::access::{Need, Scope, allowed};
-use super::answer::{Answer, Outcome};
+use super::answer::{Answer, Listed, Outcome};
 use super::auth::{self, Caller};
 use super::body::{Body, MaybeBody};
 use super::convert::{self, Detail};
@@ -29,7 +28,7 @@ pub async fn list(
     State(context): State<Context>,
     caller: Caller,
     MaybeBody(request): MaybeBody<ListProjects>,
-) -> Result<Response, HttpError> {
+) -> Outcome<Listed<Project, ProjectsInfoList>> {
     let (caller, view) = caller.fresh(&context).await?;
     let page = Page::new(
         request.prev_created_at,
@@ -57,14 +56,14 @@ pub async fn list(
         .into_iter()
         .filter_map(|project| convert::project(&view.state, project, detail))
         .collect();
-    if request.return_total_count {
-        return Ok(Json(ProjectsInfoList {
+    let listed = match request.return_total_count {
+        false => Listed::Plain(projects),
+        true => Listed::Counted(ProjectsInfoList {
             total_count: Some(total),
             projects,
-        })
-        .into_response());
-    }
-    Ok(Answer::new(projects, view.revision).into_response())
+        }),
+    };
+    Ok(Answer::new(listed, view.revision))
 }
 
 pub async fn get(

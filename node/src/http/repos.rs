@@ -7,6 +7,7 @@ use dstack_api::http::repos::{
 };
 use dstack_domain::command;
 use dstack_domain::model::{Repo, Sealed};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::access::{Need, Scope};
@@ -138,7 +139,7 @@ pub async fn delete(
     Ok(Answer::done(accepted.revision))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub struct CodeOf {
     repo_id: String,
 }

@@ -4,12 +4,16 @@
 //! but sends a request again when its connection drops; for a named `runs/apply` the id is
 //! therefore derived from who asks for what, so that the repetition finds the run it made.
 
+use aide::OperationInput;
+use aide::generate::GenContext;
+use aide::openapi::{HeaderStyle, Operation, Parameter, ReferenceOr};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use dstack_api::http::cluster::REQUEST_ID_HEADER;
 use dstack_domain::ids::{RequestId, UserId};
 
 use super::errors::HttpError;
+use super::openapi;
 use crate::env;
 
 /// Longer ids are hashed as well as short ones, but nobody has a reason to send one.
@@ -37,6 +41,15 @@ impl<S: Send + Sync> FromRequestParts<S> for ClientRequest {
             named: named.map(str::to_owned),
             path: parts.uri.path().to_owned(),
         })
+    }
+}
+
+impl OperationInput for ClientRequest {
+    fn operation_input(_context: &mut GenContext, call: &mut Operation) {
+        call.parameters.push(ReferenceOr::Item(Parameter::Header {
+            parameter_data: openapi::parameter(REQUEST_ID_HEADER, false, "string"),
+            style: HeaderStyle::Simple,
+        }));
     }
 }
 

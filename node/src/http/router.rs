@@ -1,12 +1,15 @@
 //! Which path is answered by whom.
 
+use aide::axum::ApiRouter;
+use aide::axum::routing::{ApiMethodRouter, get, post};
+use aide::openapi::OpenApi;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{MethodRouter, get, post};
 
 use super::{
     absent, cluster, events, files, fleet_plans, fleets, gpus, instances, logs, members, metrics,
-    older_clients, projects, repos, run_lists, run_plans, runs, secrets, server, trace, users,
+    older_clients, openapi, projects, repos, run_lists, run_plans, runs, secrets, server, trace,
+    users,
 };
 use crate::context::Context;
 use crate::limits;
@@ -15,19 +18,30 @@ use crate::limits;
 pub fn router(context: Context) -> Router {
     // Upstream's upload limit is checked by the handlers, which can say it in words.
     let upload = DefaultBodyLimit::max(upload_limit(&context));
-    Router::new()
-        .merge(open())
-        .merge(people())
-        .merge(work())
-        .merge(places())
-        .merge(uploads().layer(upload))
-        .merge(not_here())
+    openapi::describe(all_but_uploads, &mut OpenApi::default())
+        .merge(openapi::describe(uploads, &mut OpenApi::default()).layer(upload))
+        .route("/openapi.json", axum::routing::get(openapi::get))
         .fallback(absent::unknown)
         .method_not_allowed_fallback(absent::wrong_method)
         .layer(DefaultBodyLimit::max(limits::HTTP_BODY_BYTES))
         .layer(axum::middleware::from_fn(older_clients::adapt))
         .layer(axum::middleware::from_fn(trace::answers))
         .with_state(context)
+}
+
+/// Everything but uploads, which have a limit of their own.
+fn all_but_uploads() -> ApiRouter<Context> {
+    ApiRouter::new()
+        .merge(open())
+        .merge(people())
+        .merge(work())
+        .merge(places())
+        .merge(not_here())
+}
+
+/// Every call there is, with its description.
+pub fn routes() -> ApiRouter<Context> {
+    all_but_uploads().merge(uploads())
 }
 
 fn upload_limit(context: &Context) -> usize {
@@ -44,53 +58,53 @@ fn project(rest: &str) -> String {
 }
 
 fn in_project(
-    router: Router<Context>,
+    router: ApiRouter<Context>,
     rest: &str,
-    handler: MethodRouter<Context>,
-) -> Router<Context> {
-    router.route(&project(rest), handler)
+    handler: ApiMethodRouter<Context>,
+) -> ApiRouter<Context> {
+    router.api_route(&project(rest), handler)
 }
 
 /// Without a token.
-fn open() -> Router<Context> {
-    Router::new()
-        .route("/", get(server::root))
-        .route("/healthcheck", get(server::healthcheck))
-        .route("/api/server/get_info", post(server::get_info))
-        .route("/api/auth/list_providers", post(server::list_providers))
-        .route("/api/backends/list_types", post(server::list_backend_types))
+fn open() -> ApiRouter<Context> {
+    ApiRouter::new()
+        .api_route("/", get(server::root))
+        .api_route("/healthcheck", get(server::healthcheck))
+        .api_route("/api/server/get_info", post(server::get_info))
+        .api_route("/api/auth/list_providers", post(server::list_providers))
+        .api_route("/api/backends/list_types", post(server::list_backend_types))
 }
 
-fn people() -> Router<Context> {
-    Router::new()
-        .route("/api/users/get_my_user", post(users::get_my_user))
-        .route("/api/users/list", post(users::list))
-        .route("/api/users/get_user", post(users::get_user))
-        .route("/api/users/create", post(users::create))
-        .route("/api/users/update", post(users::update))
-        .route("/api/users/refresh_token", post(users::refresh_token))
-        .route("/api/users/refresh_ssh_key", post(users::refresh_ssh_key))
-        .route("/api/users/delete", post(users::delete))
-        .route("/api/users/public_keys/list", post(absent::list_all))
-        .route("/api/projects/list", post(projects::list))
-        .route(
+fn people() -> ApiRouter<Context> {
+    ApiRouter::new()
+        .api_route("/api/users/get_my_user", post(users::get_my_user))
+        .api_route("/api/users/list", post(users::list))
+        .api_route("/api/users/get_user", post(users::get_user))
+        .api_route("/api/users/create", post(users::create))
+        .api_route("/api/users/update", post(users::update))
+        .api_route("/api/users/refresh_token", post(users::refresh_token))
+        .api_route("/api/users/refresh_ssh_key", post(users::refresh_ssh_key))
+        .api_route("/api/users/delete", post(users::delete))
+        .api_route("/api/users/public_keys/list", post(absent::list_all))
+        .api_route("/api/projects/list", post(projects::list))
+        .api_route(
             "/api/projects/list_only_no_fleets",
             post(projects::list_only_no_fleets),
         )
-        .route("/api/projects/create", post(projects::create))
-        .route("/api/projects/delete", post(projects::delete))
-        .route("/api/projects/{project}/get", post(projects::get))
-        .route("/api/projects/{project}/update", post(projects::update))
-        .route("/api/projects/{project}/set_members", post(members::set))
-        .route("/api/projects/{project}/add_members", post(members::add))
-        .route(
+        .api_route("/api/projects/create", post(projects::create))
+        .api_route("/api/projects/delete", post(projects::delete))
+        .api_route("/api/projects/{project}/get", post(projects::get))
+        .api_route("/api/projects/{project}/update", post(projects::update))
+        .api_route("/api/projects/{project}/set_members", post(members::set))
+        .api_route("/api/projects/{project}/add_members", post(members::add))
+        .api_route(
             "/api/projects/{project}/remove_members",
             post(members::remove),
         )
 }
 
-fn work() -> Router<Context> {
-    let routes: [(&str, MethodRouter<Context>); 15] = [
+fn work() -> ApiRouter<Context> {
+    let routes: [(&str, ApiMethodRouter<Context>); 15] = [
         ("runs/get", post(runs::get)),
         ("runs/get_plan", post(run_plans::get_plan)),
         ("runs/apply", post(runs::apply)),
@@ -107,11 +121,11 @@ fn work() -> Router<Context> {
         ("secrets/create_or_update", post(secrets::create_or_update)),
         ("secrets/delete", post(secrets::delete)),
     ];
-    let router = Router::new()
-        .route("/api/runs/list", post(run_lists::list))
-        .route("/api/events/list", post(events::list))
-        .route(&project("metrics/job/{run_name}"), get(metrics::job))
-        .route(
+    let router = ApiRouter::new()
+        .api_route("/api/runs/list", post(run_lists::list))
+        .api_route("/api/events/list", post(events::list))
+        .api_route(&project("metrics/job/{run_name}"), get(metrics::job))
+        .api_route(
             "/api/files/get_archive_by_hash",
             post(files::get_archive_by_hash),
         );
@@ -120,8 +134,8 @@ fn work() -> Router<Context> {
     })
 }
 
-fn places() -> Router<Context> {
-    let routes: [(&str, MethodRouter<Context>); 7] = [
+fn places() -> ApiRouter<Context> {
+    let routes: [(&str, ApiMethodRouter<Context>); 7] = [
         ("fleets/list", post(fleets::list)),
         ("fleets/get", post(fleets::get)),
         ("fleets/get_plan", post(fleet_plans::get_plan)),
@@ -130,30 +144,30 @@ fn places() -> Router<Context> {
         ("fleets/delete_instances", post(fleets::delete_instances)),
         ("instances/get", post(instances::get)),
     ];
-    let router = Router::new()
-        .route("/api/fleets/list", post(fleets::list_all))
-        .route("/api/instances/list", post(instances::list))
-        .route(
+    let router = ApiRouter::new()
+        .api_route("/api/fleets/list", post(fleets::list_all))
+        .api_route("/api/instances/list", post(instances::list))
+        .api_route(
             "/api/cluster/status",
             get(cluster::status).post(cluster::status),
         )
-        .route("/api/cluster/add", post(cluster::add))
-        .route("/api/cluster/promote", post(cluster::promote))
-        .route("/api/cluster/remove", post(cluster::remove));
+        .api_route("/api/cluster/add", post(cluster::add))
+        .api_route("/api/cluster/promote", post(cluster::promote))
+        .api_route("/api/cluster/remove", post(cluster::remove));
     routes.into_iter().fold(router, |router, (rest, handler)| {
         in_project(router, rest, handler)
     })
 }
 
-fn uploads() -> Router<Context> {
-    Router::new()
-        .route("/api/files/upload_archive", post(files::upload_archive))
-        .route(&project("repos/upload_code"), post(repos::upload_code))
+fn uploads() -> ApiRouter<Context> {
+    ApiRouter::new()
+        .api_route("/api/files/upload_archive", post(files::upload_archive))
+        .api_route(&project("repos/upload_code"), post(repos::upload_code))
 }
 
 /// Upstream's paths for things this server does not have.
-fn not_here() -> Router<Context> {
-    let routes: [(&str, MethodRouter<Context>); 22] = [
+fn not_here() -> ApiRouter<Context> {
+    let routes: [(&str, ApiMethodRouter<Context>); 22] = [
         ("volumes/list", post(absent::list)),
         ("volumes/get", post(absent::get_volume)),
         ("volumes/create", post(absent::no_volumes)),
@@ -177,7 +191,7 @@ fn not_here() -> Router<Context> {
         ("backends/create_yaml", post(absent::no_backends)),
         ("backends/delete", post(absent::no_backends)),
     ];
-    let router = Router::new().route("/api/volumes/list", post(absent::list_all));
+    let router = ApiRouter::new().route("/api/volumes/list", post(absent::list_all));
     routes.into_iter().fold(router, |router, (rest, handler)| {
         in_project(router, rest, handler)
     })

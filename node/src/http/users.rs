@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+
 use dstack_api::http::users::{
     CreateUser, DeleteUsers, GetUser, ListUsers, MOST_ROWS, User, UserWithCreds, UsersInfoList,
 };
@@ -13,7 +12,7 @@ use dstack_domain::ids::UserId;
 use dstack_domain::model;
 use dstack_domain::spec::names;
 
-use super::answer::{Answer, Outcome};
+use super::answer::{Answer, Listed, Outcome};
 use super::auth::{self, Caller};
 use super::body::{Body, MaybeBody};
 use super::convert;
@@ -35,7 +34,7 @@ pub async fn list(
     State(context): State<Context>,
     caller: Caller,
     MaybeBody(request): MaybeBody<ListUsers>,
-) -> Result<Response, HttpError> {
+) -> Outcome<Listed<User, UsersInfoList>> {
     let (caller, view) = caller.fresh(&context).await?;
     let page = Page::new(
         request.prev_created_at,
@@ -53,14 +52,14 @@ pub async fn list(
         .into_iter()
         .map(|user| convert::user(&view.state, user))
         .collect();
-    if request.return_total_count {
-        return Ok(Json(UsersInfoList {
+    let listed = match request.return_total_count {
+        false => Listed::Plain(users),
+        true => Listed::Counted(UsersInfoList {
             total_count: Some(total),
             users,
-        })
-        .into_response());
-    }
-    Ok(Answer::new(users, view.revision).into_response())
+        }),
+    };
+    Ok(Answer::new(listed, view.revision))
 }
 
 /// A part of the name, in any case.

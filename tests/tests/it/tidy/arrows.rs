@@ -42,6 +42,7 @@ const DOORS: [(&str, &[&str]); 8] = [
 /// What the pure core may stand on.
 const DOMAIN_MAY_USE: [&str; 14] = [
     "croner",
+    "schemars",
     "hex",
     "imbl",
     "jiff",
