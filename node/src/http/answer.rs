@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::errors::HttpError;
+use super::openapi;
 
 /// What a handler returns.
 pub type Outcome<T> = Result<Answer<T>, HttpError>;
@@ -49,24 +50,11 @@ impl Answer<()> {
 impl<T: JsonSchema> OperationOutput for Answer<T> {
     type Inner = T;
 
-    fn operation_response(context: &mut GenContext, call: &mut Operation) -> Option<Described> {
-        let described = Json::<T>::operation_response(context, call)?;
-        // The type's own description stands with its schema.
-        Some(Described {
-            description: "Done".to_owned(),
-            ..described
-        })
-    }
-
     fn inferred_responses(
         context: &mut GenContext,
-        call: &mut Operation,
+        _call: &mut Operation,
     ) -> Vec<(Option<u16>, Described)> {
-        let described = Self::operation_response(context, call);
-        described
-            .map(|described| (Some(200), described))
-            .into_iter()
-            .collect()
+        vec![openapi::answer::<T>(context, 200, "Done")]
     }
 }
 

@@ -17,8 +17,8 @@ use dstack_domain::ids::UserId;
 use dstack_domain::model::{GlobalRole, User};
 use sha2::{Digest, Sha256};
 
-use super::errors::{self, HttpError};
-use super::openapi::SECURITY;
+use super::errors::HttpError;
+use super::openapi;
 use crate::context::Context;
 use crate::limits;
 use crate::view::View;
@@ -97,7 +97,8 @@ impl FromRequestParts<Context> for Caller {
 
 impl OperationInput for Caller {
     fn operation_input(_context: &mut GenContext, call: &mut Operation) {
-        call.security = vec![[(SECURITY.to_owned(), Vec::new())].into_iter().collect()];
+        let token = [(openapi::SECURITY.to_owned(), Vec::new())];
+        call.security.push(token.into_iter().collect());
     }
 
     fn inferred_early_responses(
@@ -105,8 +106,8 @@ impl OperationInput for Caller {
         _call: &mut Operation,
     ) -> Vec<(Option<u16>, Response)> {
         vec![
-            errors::described::<PlainBody>(context, 401, "No token"),
-            errors::described::<DenialBody>(context, 403, "A token nobody has, or not the role"),
+            openapi::answer::<PlainBody>(context, 401, "No token"),
+            openapi::answer::<DenialBody>(context, 403, "A token nobody has, or not the role"),
         ]
     }
 }

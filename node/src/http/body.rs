@@ -11,7 +11,8 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::errors::{self, HttpError};
+use super::errors::HttpError;
+use super::openapi;
 
 /// A required JSON body. The content type is not looked at: what is not JSON is refused anyway.
 #[derive(Debug)]
@@ -52,7 +53,7 @@ impl<T: JsonSchema> OperationInput for Body<T> {
         context: &mut GenContext,
         _call: &mut Operation,
     ) -> Vec<(Option<u16>, Response)> {
-        vec![errors::described::<MalformedBody>(
+        vec![openapi::answer::<MalformedBody>(
             context,
             422,
             "Not the form this call asks for",

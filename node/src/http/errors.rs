@@ -2,7 +2,7 @@
 
 use aide::OperationOutput;
 use aide::generate::GenContext;
-use aide::openapi::{MediaType, Operation, Response as Described, SchemaObject};
+use aide::openapi::{Operation, Response as Described};
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -11,8 +11,7 @@ use dstack_api::http::errors::{
 };
 use dstack_domain::rejection::{Code, Rejection};
 
-use schemars::JsonSchema;
-
+use super::openapi;
 use crate::door::DoorError;
 
 /// A refusal, by the status it gets. The bodies are upstream's to the letter.
@@ -171,36 +170,11 @@ impl OperationOutput for HttpError {
         _call: &mut Operation,
     ) -> Vec<(Option<u16>, Described)> {
         vec![
-            described::<RefusalBody>(context, 400, "Refused; the message is for the user"),
-            described::<DenialBody>(context, 404, "No such project"),
-            described::<PlainBody>(context, 503, "Nobody could do it in time"),
+            openapi::answer::<RefusalBody>(context, 400, "Refused; the message is for the user"),
+            openapi::answer::<DenialBody>(context, 404, "No such project"),
+            openapi::answer::<PlainBody>(context, 503, "Nobody could do it in time"),
         ]
     }
-}
-
-/// A refusal as the API's description has it.
-pub fn described<T: JsonSchema>(
-    context: &mut GenContext,
-    status: u16,
-    when: &str,
-) -> (Option<u16>, Described) {
-    let schema = SchemaObject {
-        json_schema: context.schema.subschema_for::<T>(),
-        example: None,
-        external_docs: None,
-    };
-    let body = MediaType {
-        schema: Some(schema),
-        ..MediaType::default()
-    };
-    let described = Described {
-        description: when.to_owned(),
-        content: [("application/json".to_owned(), body)]
-            .into_iter()
-            .collect(),
-        ..Described::default()
-    };
-    (Some(status), described)
 }
 
 #[cfg(test)]

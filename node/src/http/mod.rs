@@ -26,7 +26,7 @@ mod metrics;
 mod offer_groups;
 mod offers;
 mod older_clients;
-mod openapi;
+pub mod openapi;
 mod paging;
 mod past;
 mod projects;

@@ -1,7 +1,6 @@
 //! Projects.
 
 use axum::extract::{Path, State};
-
 use dstack_api::http::projects::{
     CreateProject, DeleteProjects, ListProjects, Project, ProjectsInfoList, UpdateProject,
 };

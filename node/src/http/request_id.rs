@@ -47,7 +47,7 @@ impl<S: Send + Sync> FromRequestParts<S> for ClientRequest {
 impl OperationInput for ClientRequest {
     fn operation_input(_context: &mut GenContext, call: &mut Operation) {
         call.parameters.push(ReferenceOr::Item(Parameter::Header {
-            parameter_data: openapi::parameter(REQUEST_ID_HEADER, false, "string"),
+            parameter_data: openapi::text_parameter(REQUEST_ID_HEADER, false),
             style: HeaderStyle::Simple,
         }));
     }

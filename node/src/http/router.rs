@@ -18,8 +18,7 @@ use crate::limits;
 pub fn router(context: Context) -> Router {
     // Upstream's upload limit is checked by the handlers, which can say it in words.
     let upload = DefaultBodyLimit::max(upload_limit(&context));
-    openapi::describe(all_but_uploads, &mut OpenApi::default())
-        .merge(openapi::describe(uploads, &mut OpenApi::default()).layer(upload))
+    openapi::describe(|| calls(upload), &mut OpenApi::default())
         .route("/openapi.json", axum::routing::get(openapi::get))
         .fallback(absent::unknown)
         .method_not_allowed_fallback(absent::wrong_method)
@@ -29,19 +28,15 @@ pub fn router(context: Context) -> Router {
         .with_state(context)
 }
 
-/// Everything but uploads, which have a limit of their own.
-fn all_but_uploads() -> ApiRouter<Context> {
+/// Every call there is, with its description. Uploads have a limit of their own.
+pub fn calls(upload: DefaultBodyLimit) -> ApiRouter<Context> {
     ApiRouter::new()
         .merge(open())
         .merge(people())
         .merge(work())
         .merge(places())
+        .merge(uploads().layer(upload))
         .merge(not_here())
-}
-
-/// Every call there is, with its description.
-pub fn routes() -> ApiRouter<Context> {
-    all_but_uploads().merge(uploads())
 }
 
 fn upload_limit(context: &Context) -> usize {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-
 use dstack_api::http::users::{
     CreateUser, DeleteUsers, GetUser, ListUsers, MOST_ROWS, User, UserWithCreds, UsersInfoList,
 };

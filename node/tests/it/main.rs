@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod clustered;
+mod golden;
 mod growing;
 mod hosts;
 mod http;
