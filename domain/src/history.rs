@@ -5,6 +5,7 @@ use crate::ids::{ProjectId, RunId};
 use crate::model::{Event, Run, Submission};
 use crate::spec::{JobSpec, RunSpec};
 use crate::state::rows as keys;
+use crate::state::{RowChange, Table};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -104,6 +105,24 @@ pub fn events_from(at: Timestamp) -> Vec<u8> {
     keys::time_bytes(at).to_vec()
 }
 
+/// When the event of this key in `Table::Events` was recorded.
+pub fn event_moment(key: &[u8]) -> Option<Timestamp> {
+    keys::time_from_bytes(*key.first_chunk()?)
+}
+
+/// What deletes an event of `Table::Events` and every row that leads to it.
+pub fn without_event(key: &[u8], value: &[u8]) -> Result<Vec<RowChange>, EncodingError> {
+    let event = decode_event(value)?;
+    let gone = |table: Table, key: Vec<u8>| RowChange {
+        table,
+        key,
+        value: None,
+    };
+    let index = keys::event_index_keys(&event, key).into_iter();
+    let index = index.map(|key| gone(Table::Index, key));
+    Ok(index.chain([gone(Table::Events, key.to_vec())]).collect())
+}
+
 pub fn decode_event(value: &[u8]) -> Result<Event, EncodingError> {
     decode(value)
 }
@@ -111,9 +130,33 @@ pub fn decode_event(value: &[u8]) -> Result<Event, EncodingError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::Table;
     use crate::testing::{Lab, admin};
     use serde_json::json;
+
+    #[test]
+    fn an_event_leaves_no_row_behind() {
+        let mut lab = Lab::new();
+        lab.submit("train", json!({"nodes": 2}));
+        let events: Vec<_> = lab
+            .rows
+            .iter()
+            .filter(|((table, _), _)| *table == Table::Events)
+            .map(|((_, key), value)| (key.clone(), value.clone()))
+            .collect();
+        for (key, value) in events {
+            assert_eq!(event_moment(&key), Some(lab.now));
+            for change in without_event(&key, &value).unwrap() {
+                let place = (change.table, change.key);
+                assert!(lab.rows.remove(&place).is_some(), "{place:?} was there");
+            }
+        }
+        let left = lab.rows.keys().filter(|(table, key)| match table {
+            Table::Events => true,
+            Table::Index => [keys::EVENT_TARGET, keys::EVENT_SCOPE].contains(&key[0]),
+            _ => false,
+        });
+        assert_eq!(left.count(), 0);
+    }
 
     #[test]
     fn events_are_found_by_target_and_by_scope() {

@@ -7,7 +7,7 @@ use crate::command::{
 };
 use crate::ids::{ClusterId, FleetId, ProjectId, RequestId, RunId, UserId};
 use crate::model::{GlobalRole, HostFacts, ProjectRole, RemoteHost, Run, Sealed};
-use crate::spec::Blocks;
+use crate::spec::{Blocks, RunSpec};
 use crate::state::{RowChange, State, Table};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -140,6 +140,12 @@ impl Lab {
     }
 
     pub fn submit(&mut self, name: &str, extra: serde_json::Value) -> Arc<Run> {
+        let spec = self.run_spec(name, extra);
+        self.submit_spec(name, spec)
+    }
+
+    /// A task of one command, unless `extra` says otherwise.
+    pub fn run_spec(&self, name: &str, extra: serde_json::Value) -> RunSpec {
         let mut configuration = match extra.get("type") {
             None => json!({"type": "task", "name": name, "commands": ["work"]}),
             Some(_) => json!({ "name": name }),
@@ -149,9 +155,10 @@ impl Lab {
         {
             all.extend(extra);
         }
-        let spec =
-            serde_json::from_value(json!({"run_name": name, "configuration": configuration}))
-                .unwrap();
+        serde_json::from_value(json!({"run_name": name, "configuration": configuration})).unwrap()
+    }
+
+    pub fn submit_spec(&mut self, name: &str, spec: RunSpec) -> Arc<Run> {
         let run = RunId::derived("run", &[name.as_bytes(), &self.index.to_be_bytes()]);
         let command = SubmitRun {
             run,

@@ -10,8 +10,9 @@ use crate::hosts::links::Links;
 use crate::hosts::pool::Pool;
 use crate::hosts::tools::Tools;
 use crate::liveness::{self, Liveness};
-use crate::logs::{self, LogStore};
+use crate::logs::LogStore;
 use crate::mesh::PeerMesh;
+use crate::retention;
 use crate::sealing::Sealer;
 use crate::view::Views;
 use dstack_domain::decide::DesiredSet;
@@ -27,9 +28,6 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
-/// How often old output and unused archives are looked for.
-const SWEEP: Duration = Duration::from_secs(15 * 60);
-
 /// What the hands are given.
 pub struct Deps {
     pub raft: Handle,
@@ -38,6 +36,8 @@ pub struct Deps {
     pub sealer: Sealer,
     /// The replica's data folder; `logs/` and `archives/` are made in it.
     pub data: PathBuf,
+    /// How long an event is kept.
+    pub events_kept: Duration,
     /// What [`crate::hosts::binary::VARIABLE`] says.
     pub agent_binary: Option<PathBuf>,
 }
@@ -48,7 +48,7 @@ pub struct Hands {
     tools: Arc<Tools>,
     links: Links,
     actions: Actions,
-    _tasks: [AbortOnDropHandle<()>; 2],
+    _tasks: [AbortOnDropHandle<()>; 3],
 }
 
 impl Hands {
@@ -83,7 +83,17 @@ impl Hands {
         };
         let tasks = [
             tokio::spawn(liveness.share(mesh, leads)),
-            tokio::spawn(sweep(tools.clone())),
+            tokio::spawn(retention::sweep_files(
+                tools.views.clone(),
+                tools.logs.clone(),
+                tools.bulk.clone(),
+            )),
+            tokio::spawn(retention::expire_events(
+                deps.raft,
+                tools.door.clone(),
+                tools.views.clone(),
+                deps.events_kept,
+            )),
         ];
         let _tasks = tasks.map(AbortOnDropHandle::new);
         Ok(Arc::new(Hands {
@@ -136,36 +146,5 @@ impl Hands {
     /// The process ends.
     pub async fn shutdown(&self) {
         self.stop(u64::MAX).await;
-    }
-}
-
-async fn sweep(tools: Arc<Tools>) {
-    let mut tick = tokio::time::interval(SWEEP);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    // Not at once: the replica may still be reading its memory.
-    tick.tick().await;
-    loop {
-        tick.tick().await;
-        let view = tools.views.now();
-        let archives = view
-            .state
-            .archives()
-            .map(|archive| archive.sha256.clone())
-            .collect();
-        let alive = move |id| {
-            view.state
-                .submission(id)
-                .is_some_and(|submission| !submission.status.is_finished())
-        };
-        match tools.logs.sweep(alive, logs::Limits::default()).await {
-            Ok(swept) if swept.bytes > 0 => tracing::info!(?swept, "removed old job output"),
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "old job output could not be removed"),
-        }
-        match tools.bulk.sweep(archives).await {
-            Ok(0) => {}
-            Ok(files) => tracing::info!(files, "removed unused archives"),
-            Err(error) => tracing::warn!(%error, "unused archives could not be removed"),
-        }
     }
 }

@@ -29,6 +29,7 @@ pub mod mesh;
 mod mesh_fake;
 pub mod reconcile;
 pub mod replica;
+mod retention;
 pub mod sealing;
 pub mod serve;
 pub mod settings;

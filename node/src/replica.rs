@@ -79,6 +79,7 @@ impl Replica {
             views: views.clone(),
             sealer: sealer.clone(),
             data: settings.dir.join("data"),
+            events_kept: settings.events_kept,
             agent_binary: settings.agent_binary.clone(),
         })
         .map_err(folders_failure)?;

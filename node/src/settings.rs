@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use dstack_raft::{parse_members, tls::check_name};
 use zeroize::Zeroizing;
@@ -33,6 +34,8 @@ pub struct Settings {
     pub tls_dir: Option<PathBuf>,
     /// DSTACK_AGENT_BINARY: the agent to bring to hosts, when it is not beside this program.
     pub agent_binary: Option<PathBuf>,
+    /// DSTACK_SERVER_EVENTS_TTL_SECONDS. With 0 an event goes with the next sweep, a second later.
+    pub events_kept: Duration,
     pub http: HttpSettings,
 }
 
@@ -119,6 +122,11 @@ impl Settings {
             join,
             dir,
             agent_binary: variable("DSTACK_AGENT_BINARY").map(PathBuf::from),
+            events_kept: Duration::from_secs(number(
+                &variable,
+                "DSTACK_SERVER_EVENTS_TTL_SECONDS",
+                30 * 24 * 3600,
+            )?),
             http: http_settings(&variable)?,
         })
     }

@@ -3,6 +3,7 @@
 use super::{Actor, Entry, Outcome};
 use crate::rejection::Rejection;
 use crate::state::{Draft, RowChange, State, Touched};
+use jiff::Timestamp;
 
 /// What an entry did.
 #[derive(Clone, Debug)]
@@ -12,6 +13,9 @@ pub struct Applied {
     pub changes: Vec<RowChange>,
     /// Which kinds of objects changed, for wakers.
     pub touched: Touched,
+    /// Events recorded before this moment are to be deleted in the same batch, with every row that
+    /// leads to them (`history::without_event`).
+    pub events_expired: Option<Timestamp>,
 }
 
 pub fn apply(state: &mut State, entry: &Entry) -> Applied {
@@ -20,6 +24,7 @@ pub fn apply(state: &mut State, entry: &Entry) -> Applied {
             reply,
             changes: Vec::new(),
             touched: Touched::default(),
+            events_expired: None,
         };
     }
     let mut draft = Draft::new(state, entry);
@@ -36,12 +41,13 @@ pub fn apply(state: &mut State, entry: &Entry) -> Applied {
     if entry.actor != Actor::System {
         draft.remember(entry.request, &reply);
     }
-    let (next, changes, touched) = draft.finish();
-    *state = next;
+    let finished = draft.finish();
+    *state = finished.state;
     Applied {
         reply,
-        changes,
-        touched,
+        changes: finished.changes,
+        touched: finished.touched,
+        events_expired: finished.events_expired,
     }
 }
 
@@ -51,7 +57,7 @@ pub(crate) fn look_ahead(state: &mut State, entry: &Entry) -> bool {
     let mut draft = Draft::dry(state, entry);
     let accepted = entry.command.run(&mut draft).is_ok();
     if accepted {
-        (*state, ..) = draft.finish();
+        *state = draft.finish().state;
     }
     accepted
 }

@@ -3,10 +3,11 @@
 use super::{
     AddMembers, ApplyFleet, AssignJobs, ConfirmGone, CreateProject, CreateUser, DelayRun,
     DeleteFleets, DeleteInstances, DeleteProjects, DeleteRepos, DeleteRuns, DeleteSecrets,
-    DeleteUsers, FinishJob, FinishRun, ForgetRuns, InitCluster, InitRepo, InstanceGone, RecordHost,
-    RecordJob, RefreshSshKey, RefreshToken, RegisterArchive, RemoveMembers, ResubmitJobs,
-    SetFeatureLevel, SetMembers, SetReachability, SetRunStatus, SetSecret, StartRun, StopRuns,
-    SubmitRun, TerminateJob, TerminateRun, UpdateProject, UpdateRun, UpdateUser,
+    DeleteUsers, ExpireEvents, FinishJob, FinishRun, ForgetRuns, InitCluster, InitRepo,
+    InstanceGone, RecordHost, RecordJob, RefreshSshKey, RefreshToken, RegisterArchive,
+    RemoveMembers, ResubmitJobs, SetFeatureLevel, SetMembers, SetReachability, SetRunStatus,
+    SetSecret, StartRun, StopRuns, SubmitRun, SweepArchives, TerminateJob, TerminateRun,
+    UpdateProject, UpdateRun, UpdateUser,
 };
 use crate::ids::{ArchiveId, FleetId, ProjectId, RequestId, RunId, SecretId, UserId};
 use crate::rejection::Rejection;
@@ -128,6 +129,8 @@ commands!(
     ResubmitJobs,
     FinishRun,
     ForgetRuns,
+    SweepArchives,
+    ExpireEvents,
 );
 
 impl Command {

@@ -37,4 +37,8 @@ pub struct Event {
     pub actor_user_id: Option<UserId>,
     pub actor_user: Option<String>,
     pub targets: Vec<EventTarget>,
+    /// What it happened within: projects, a fleet, a run. Every index row of an event can be
+    /// derived from the event, or they could not go with it.
+    #[serde(default)]
+    pub scopes: Vec<Uuid>,
 }

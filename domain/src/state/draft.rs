@@ -5,7 +5,9 @@ use super::rows::{self, RowChange, RowKey, Table};
 use super::{Clock, Cluster, Remembered, State};
 use crate::command::{Actor, Entry, Outcome};
 use crate::encoding;
-use crate::ids::{EventId, FleetId, InstanceId, ProjectId, RequestId, RunId, SubmissionId, UserId};
+use crate::ids::{
+    ArchiveId, EventId, FleetId, InstanceId, ProjectId, RequestId, RunId, SubmissionId, UserId,
+};
 use crate::model::{
     Archive, Event, EventTarget, Fleet, Instance, Project, Repo, Run, Secret, Submission, User,
 };
@@ -13,6 +15,7 @@ use crate::rejection::Rejection;
 use jiff::Timestamp;
 use serde::Serialize;
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// Kept for retries at most this many replies, and none older than this in log time. A parked
 /// client gives up after 30 s, so both leave room.
@@ -34,6 +37,14 @@ pub struct Touched {
     pub events: bool,
 }
 
+/// What a draft came to.
+pub(crate) struct Finished {
+    pub state: State,
+    pub changes: Vec<RowChange>,
+    pub touched: Touched,
+    pub events_expired: Option<Timestamp>,
+}
+
 /// Times are kept to the microsecond: that is what the wire and the keys of pages carry, so a page
 /// that begins where another ended neither skips nor repeats.
 fn whole_micros(at: Timestamp) -> Timestamp {
@@ -48,6 +59,7 @@ pub(crate) struct Draft {
     changes: Vec<RowChange>,
     touched: Touched,
     events: u16,
+    events_expired: Option<Timestamp>,
     failed: Option<String>,
     /// No rows are wanted: the leader only looks ahead.
     dry: bool,
@@ -70,6 +82,7 @@ impl Draft {
             changes: Vec::new(),
             touched: Touched::default(),
             events: 0,
+            events_expired: None,
             failed: None,
             dry: false,
         }
@@ -93,7 +106,7 @@ impl Draft {
         }
     }
 
-    pub fn finish(mut self) -> (State, Vec<RowChange>, Touched) {
+    pub fn finish(mut self) -> Finished {
         self.forget_old_replies();
         let clock = Clock {
             at: self.at,
@@ -101,7 +114,12 @@ impl Draft {
         };
         self.state.clock = clock;
         self.put(RowKey::Clock, &clock);
-        (self.state, self.changes, self.touched)
+        Finished {
+            state: self.state,
+            changes: self.changes,
+            touched: self.touched,
+            events_expired: self.events_expired,
+        }
     }
 
     pub fn remember(&mut self, request: RequestId, reply: &Outcome) {
@@ -341,7 +359,18 @@ impl Draft {
         self.state.insert_archive(archive);
     }
 
+    pub fn remove_archive(&mut self, id: ArchiveId) {
+        self.touched.archives = true;
+        self.delete(RowKey::Archive(id));
+        self.state.drop_archive(id);
+    }
+
     // Events.
+
+    /// Events live on disk only: whoever has the rows deletes those from before this moment.
+    pub fn expire_events(&mut self, before: Timestamp) {
+        self.events_expired = Some(before);
+    }
 
     /// Records an event. `scopes` are the things it happened within, besides the projects of its targets.
     pub fn emit(
@@ -361,25 +390,11 @@ impl Draft {
                 self.state.user(id).map(|user| user.username.clone()),
             ),
         };
-        for target in &targets {
-            self.put_raw(
-                Table::Index,
-                rows::event_target_key(*target.id.as_bytes(), &key),
-                Vec::new(),
-            );
-        }
-        let mut within: Vec<[u8; 16]> = scopes.to_vec();
-        within.extend(
-            targets
-                .iter()
-                .filter_map(|target| target.project_id)
-                .map(|id| id.bytes()),
-        );
+        let mut within: Vec<Uuid> = scopes.iter().copied().map(Uuid::from_bytes).collect();
+        let projects = targets.iter().filter_map(|target| target.project_id);
+        within.extend(projects.map(|project| project.0));
         within.sort_unstable();
         within.dedup();
-        for scope in within {
-            self.put_raw(Table::Index, rows::event_scope_key(scope, &key), Vec::new());
-        }
         let event = Event {
             id: EventId::of(self.index, self.events),
             message: message.into(),
@@ -387,7 +402,11 @@ impl Draft {
             actor_user_id,
             actor_user,
             targets,
+            scopes: within,
         };
+        for index_key in rows::event_index_keys(&event, &key) {
+            self.put_raw(Table::Index, index_key, Vec::new());
+        }
         self.put_in(Table::Events, key, &event);
         self.events = self.events.saturating_add(1);
         self.touched.events = true;

@@ -4,7 +4,7 @@
 use super::rows::Table;
 use super::{Clock, Cluster, Remembered, State};
 use crate::encoding::{EncodingError, decode};
-use crate::ids::{FleetId, InstanceId, ProjectId, RequestId, RunId, UserId};
+use crate::ids::{ArchiveId, FleetId, InstanceId, ProjectId, RequestId, RunId, UserId};
 use crate::model::{
     Archive, Fleet, Instance, InstanceStatus, JobStatus, Project, Repo, Run, Secret, Submission,
     User,
@@ -277,8 +277,19 @@ impl State {
     }
 
     pub(super) fn insert_archive(&mut self, archive: Archive) {
+        self.drop_archive(archive.id);
+        self.archives_by_use.insert((archive.used_at, archive.id));
         self.archive_hashes
             .insert((archive.user_id, archive.sha256.clone()), archive.id);
         self.archives.insert(archive.id, Arc::new(archive));
+    }
+
+    pub(super) fn drop_archive(&mut self, id: ArchiveId) {
+        let Some(archive) = self.archives.remove(&id) else {
+            return;
+        };
+        self.archives_by_use.remove(&(archive.used_at, id));
+        self.archive_hashes
+            .remove(&(archive.user_id, archive.sha256.clone()));
     }
 }

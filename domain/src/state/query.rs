@@ -292,4 +292,11 @@ impl State {
     pub fn archives(&self) -> impl Iterator<Item = &Arc<Archive>> {
         self.archives.values()
     }
+
+    /// Longest unused first.
+    pub fn archives_by_use(&self) -> impl Iterator<Item = &Arc<Archive>> {
+        self.archives_by_use
+            .iter()
+            .filter_map(|(_, id)| self.archives.get(id))
+    }
 }

@@ -4,6 +4,7 @@
 use crate::ids::{
     ArchiveId, FleetId, InstanceId, ProjectId, RequestId, RunId, SubmissionId, UserId,
 };
+use crate::model::Event;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -131,13 +132,24 @@ pub(crate) fn event_key(at: Timestamp, index: u64, ordinal: u16) -> Vec<u8> {
     bytes
 }
 
+/// Every row of `Index` that leads to this event.
+pub(crate) fn event_index_keys(event: &Event, key: &[u8]) -> Vec<Vec<u8>> {
+    let targets = event.targets.iter();
+    let by_target = targets.map(|target| event_target_key(*target.id.as_bytes(), key));
+    let by_scope = event
+        .scopes
+        .iter()
+        .map(|scope| event_scope_key(*scope.as_bytes(), key));
+    by_target.chain(by_scope).collect()
+}
+
 /// `Index`: events that name `target`. The value is empty; the tail is the event's key.
-pub(crate) fn event_target_key(target: [u8; 16], event: &[u8]) -> Vec<u8> {
+fn event_target_key(target: [u8; 16], event: &[u8]) -> Vec<u8> {
     key(b'E', &[&target, event])
 }
 
 /// `Index`: events of things within `scope` (a project, fleet or run).
-pub(crate) fn event_scope_key(scope: [u8; 16], event: &[u8]) -> Vec<u8> {
+fn event_scope_key(scope: [u8; 16], event: &[u8]) -> Vec<u8> {
     key(b'W', &[&scope, event])
 }
 

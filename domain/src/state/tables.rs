@@ -74,6 +74,8 @@ pub struct State {
     pub(super) repos: OrdMap<(ProjectId, String), Arc<Repo>>,
     pub(super) archives: OrdMap<ArchiveId, Arc<Archive>>,
     pub(super) archive_hashes: OrdMap<(UserId, String), ArchiveId>,
+    /// Longest unused first.
+    pub(super) archives_by_use: OrdSet<(Timestamp, ArchiveId)>,
 
     pub(super) remembered: OrdMap<RequestId, Arc<Remembered>>,
     pub(super) remembered_order: OrdSet<(u64, RequestId)>,
@@ -110,6 +112,7 @@ impl Default for State {
             repos: OrdMap::new(),
             archives: OrdMap::new(),
             archive_hashes: OrdMap::new(),
+            archives_by_use: OrdSet::new(),
             remembered: OrdMap::new(),
             remembered_order: OrdSet::new(),
         }

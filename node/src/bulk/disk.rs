@@ -139,6 +139,8 @@ impl Disk {
         let turn = self.turn(sha256);
         let _turn = turn.lock();
         if self.size(sha256)?.is_some() {
+            // Asked for again: the sweep must not take it for old.
+            self.renew(&path)?;
             return Ok(true);
         }
         let part = path.with_extension("part");
@@ -169,19 +171,21 @@ impl Disk {
         Ok(true)
     }
 
+    fn renew(&self, path: &Path) -> Result<(), BulkError> {
+        File::open(path)
+            .and_then(|file| file.set_modified(SystemTime::now()))
+            .map_err(|e| self.broken("renewed", &e))
+    }
+
     fn turn(&self, sha256: &str) -> Arc<Mutex<()>> {
         let mut turns = self.turns.lock();
         turns.retain(|_, turn| Arc::strong_count(turn) > 1);
         turns.entry(sha256.to_owned()).or_default().clone()
     }
 
-    /// Removes what nothing refers to any more and is older than `grace` (an archive is uploaded before it is
-    /// referred to). Answers how many files went.
-    pub fn sweep(
-        &self,
-        referenced: &BTreeSet<String>,
-        grace: Duration,
-    ) -> Result<usize, BulkError> {
+    /// Removes what no record names and was not written for `grace` (an archive is stored before it is recorded).
+    /// Answers how many files went.
+    pub fn sweep(&self, recorded: &BTreeSet<String>, grace: Duration) -> Result<usize, BulkError> {
         let sweep = || {
             let mut removed = 0;
             for shelf in list(&self.root)? {
@@ -190,10 +194,16 @@ impl Disk {
                         .file_name()
                         .and_then(|n| n.to_str())
                         .unwrap_or_default();
+                    if recorded.contains(name) {
+                        continue;
+                    }
+                    // Whoever writes it again holds its turn, or waits until it is gone.
+                    let turn = self.turn(name);
+                    let _turn = turn.lock();
                     let age = SystemTime::now()
                         .duration_since(fs::metadata(&file)?.modified()?)
                         .unwrap_or_default();
-                    if !referenced.contains(name) && age > grace {
+                    if age > grace {
                         fs::remove_file(&file)?;
                         removed += 1;
                     }

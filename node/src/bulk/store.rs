@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// For one piece, on a slow link.
 const ANSWER: Duration = Duration::from_secs(15);
-/// An archive may lie unreferenced so long: between its upload and the run that names it.
+/// An archive may lie here without a record so long: between its upload and the entry that records it.
 const GRACE: Duration = Duration::from_secs(24 * 3600);
 
 pub(super) struct Inner {
@@ -93,10 +93,10 @@ impl Bulk {
         Err(BulkError::Absent(sha256.to_owned()))
     }
 
-    /// Removes archives that nothing refers to any more.
-    pub async fn sweep(&self, referenced: BTreeSet<String>) -> Result<usize, BulkError> {
+    /// Removes archives that no record names and that were not written lately. Answers how many.
+    pub async fn sweep(&self, recorded: BTreeSet<String>) -> Result<usize, BulkError> {
         let inner = self.inner.clone();
-        blocking(move || inner.disk.sweep(&referenced, GRACE)).await
+        blocking(move || inner.disk.sweep(&recorded, GRACE)).await
     }
 }
 

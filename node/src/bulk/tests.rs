@@ -5,12 +5,22 @@ use super::*;
 use crate::mesh_fake::{FakeMesh, Wires};
 use bytes::Bytes;
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 struct Cluster {
     dir: tempfile::TempDir,
     wires: Arc<Wires>,
     stores: Vec<Arc<Bulk>>,
+}
+
+impl Cluster {
+    fn path(&self, replica: usize, sha256: &str) -> PathBuf {
+        let shelf = format!("{}/archives/{}", replica + 1, &sha256[..2]);
+        self.dir.path().join(shelf).join(sha256)
+    }
 }
 
 fn cluster() -> Cluster {
@@ -76,12 +86,7 @@ async fn a_damaged_copy_is_replaced_from_another() {
         .put(Bytes::from_static(b"good"))
         .await
         .unwrap();
-    let own = cluster
-        .dir
-        .path()
-        .join("1/archives")
-        .join(&sha256[..2])
-        .join(&sha256);
+    let own = cluster.path(0, &sha256);
     std::fs::write(&own, b"evil").unwrap();
     assert_eq!(cluster.stores[0].get(&sha256).await.unwrap(), "good");
     assert_eq!(std::fs::read(own).unwrap(), b"good");
@@ -109,4 +114,61 @@ async fn what_was_just_uploaded_is_not_swept() {
         .unwrap();
     assert_eq!(cluster.stores[0].sweep(BTreeSet::new()).await.unwrap(), 0);
     assert!(cluster.stores[0].get(&sha256).await.is_ok());
+}
+
+/// As if nobody had written it for two days.
+fn age(file: &Path) {
+    let old = SystemTime::now() - Duration::from_secs(48 * 3600);
+    File::open(file).unwrap().set_modified(old).unwrap();
+}
+
+#[tokio::test]
+async fn an_old_archive_is_swept_unless_a_record_names_it_or_it_is_uploaded_again() {
+    let cluster = cluster();
+    let mut names = Vec::new();
+    for content in ["recorded", "renewed", "forgotten"] {
+        let sha256 = cluster.stores[0]
+            .put(Bytes::from_static(content.as_bytes()))
+            .await
+            .unwrap();
+        names.push(sha256);
+    }
+    let all = |replica: usize| -> BTreeSet<&str> {
+        let kept = |sha256: &&String| {
+            let path = cluster.path(replica, sha256);
+            path.exists()
+        };
+        names.iter().filter(kept).map(String::as_str).collect()
+    };
+    let everywhere = || (0..3).all(|replica| all(replica).len() == 3);
+    while !everywhere() {
+        tokio::task::yield_now().await;
+    }
+    for (replica, sha256) in (0..3).flat_map(|r| names.iter().map(move |n| (r, n))) {
+        age(&cluster.path(replica, sha256));
+    }
+    // By way of another replica: what the first one has is not sent again, but it is wanted again.
+    cluster.stores[1]
+        .put(Bytes::from_static(b"renewed"))
+        .await
+        .unwrap();
+    let fresh = || {
+        let modified = |replica| {
+            std::fs::metadata(cluster.path(replica, &names[1]))
+                .unwrap()
+                .modified()
+                .unwrap()
+        };
+        (0..3).all(|replica| {
+            modified(replica).elapsed().unwrap_or_default() < Duration::from_secs(24 * 3600)
+        })
+    };
+    while !fresh() {
+        tokio::task::yield_now().await;
+    }
+    for (replica, store) in cluster.stores.iter().enumerate() {
+        let recorded = BTreeSet::from([names[0].clone()]);
+        assert_eq!(store.sweep(recorded).await.unwrap(), 1);
+        assert_eq!(all(replica), [names[0].as_str(), names[1].as_str()].into());
+    }
 }

@@ -169,3 +169,42 @@ async fn a_follower_that_was_away_catches_up() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn events_are_forgotten_by_all_replicas_when_their_time_is_over() {
+    let mut lab = Lab::new(&["a", "b", "c"]);
+    for replica in &mut lab.replicas {
+        let kept = ("DSTACK_SERVER_EVENTS_TTL_SECONDS", "3".to_owned());
+        replica.variables.push(kept);
+        replica.start();
+    }
+    let events = async |replica: &Replica| -> Vec<String> {
+        let (status, list) = replica
+            .api()
+            .post("/api/events/list", json!({}))
+            .await
+            .unwrap();
+        assert_eq!(status, StatusCode::OK, "{list}");
+        let list = list.as_array().unwrap().iter();
+        list.map(|event| event["message"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    for replica in &lab.replicas {
+        replica.api().ready().await;
+    }
+    let secret = json!({"name": "one", "value": "1"});
+    let (status, _) = lab.replicas[0]
+        .api()
+        .post("/api/project/main/secrets/create_or_update", secret)
+        .await
+        .unwrap();
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(events(&lab.replicas[1]).await[0], "Secret created");
+    for replica in &lab.replicas {
+        until("the events are gone", async || {
+            events(replica).await.is_empty().then_some(())
+        })
+        .await;
+        assert_eq!(replica.api().secrets().await, ["one"]);
+    }
+}

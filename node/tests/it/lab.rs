@@ -37,6 +37,8 @@ pub struct Replica {
     pub port: u16,
     pub dir: PathBuf,
     flags: Vec<String>,
+    /// Variables of its environment.
+    pub variables: Vec<(&'static str, String)>,
     child: Option<Child>,
     pub output: Arc<Mutex<Vec<String>>>,
 }
@@ -48,6 +50,7 @@ impl Replica {
             port: free_port(),
             dir: dir.join(name),
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+            variables: Vec::new(),
             child: None,
             output: Arc::default(),
         }
@@ -63,6 +66,7 @@ impl Replica {
             "-y",
         ]);
         command.arg("--server-dir").arg(&self.dir).args(&self.flags);
+        command.envs(self.variables.iter().cloned());
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
