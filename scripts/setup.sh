@@ -13,6 +13,7 @@ need 'ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/x86_64-linux-gnu/libclang*.s
 need 'command -v cc' gcc
 need 'command -v ssh' openssh-client
 need 'test -x /usr/sbin/sshd' openssh-server
+need 'command -v rsync' rsync
 need 'python3 -c "import ensurepip, venv"' python3-venv
 
 if ((${#missing[@]})); then

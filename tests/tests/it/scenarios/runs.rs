@@ -250,3 +250,25 @@ fn a_scheduled_run_comes_back_until_it_is_stopped() {
     assert!(world.run_until(60, |world| over(world, "nightly")));
     assert_eq!(world.run("nightly").status, RunStatus::Terminated);
 }
+
+#[test]
+fn a_machine_goes_to_the_more_urgent_and_whoever_cannot_use_it_holds_nobody_back() {
+    let mut world = world_with_hosts(1);
+    let low = json!({"priority": 1, "retry": true});
+    world.submit("low", low).unwrap();
+    world
+        .submit("high", json!({"priority": 9, "retry": true}))
+        .unwrap();
+    let impossible = json!({"priority": 100, "retry": true, "resources": {"cpu": "10000"}});
+    world.submit("impossible", impossible).unwrap();
+    assert!(world.run_until(30, |world| over(world, "high")));
+    assert_eq!(world.run("high").status, RunStatus::Done);
+    let low = world.jobs("low");
+    assert!(
+        !low.iter().any(|job| job.was_provisioned()),
+        "the machine was not taken twice"
+    );
+    assert!(world.run_until(120, |world| over(world, "low")));
+    assert_eq!(world.run("low").status, RunStatus::Done);
+    assert_eq!(world.run("impossible").status, RunStatus::Pending);
+}
