@@ -10,11 +10,14 @@ mod paths;
 mod settings;
 mod ui;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use failure::Failure;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    clap_complete::CompleteEnv::with_factory(args::Cli::command)
+        .var(commands::COMPLETE)
+        .complete();
     let cli = args::Cli::parse();
     match commands::run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,

@@ -327,8 +327,10 @@ mod tests {
         }
     }
 
+    type Row = (Table, Vec<u8>, Vec<u8>);
+
     /// Writes a log to a fresh machine in batches of this many entries; answers all rows and the hash.
-    fn replay(log: &[Committed], at_once: usize) -> (Vec<(Table, Vec<u8>, Vec<u8>)>, u64) {
+    fn replay(log: &[Committed], at_once: usize) -> (Vec<Row>, u64) {
         let disk = TwinState::open(&Disk::new()).unwrap();
         let mut machine = ControlPlane::new(Board::default(), Hashes::default());
         for batch in log.chunks(at_once) {

@@ -57,6 +57,15 @@ pub enum End {
     Broken(Failure),
 }
 
+fn watched(raft: &Handle) -> Result<Pulse, Failure> {
+    let pulse = Pulse::default();
+    let started = watchdog::watch(pulse.clone(), raft.clone());
+    started.map_err(|error| {
+        Failure::new(Kind::Fatal, "the watchdog could not be started").source(error)
+    })?;
+    Ok(pulse)
+}
+
 impl Replica {
     /// Starts everything. The socket is bound first, so that requests wait instead of being refused.
     pub async fn start(settings: Settings) -> Result<Replica, Failure> {
@@ -73,7 +82,7 @@ impl Replica {
         let views = Views::start(board, raft.clone());
         let door = Door::open(raft.clone(), views.clone());
         let cluster = Cluster::open(raft.clone());
-        let hands = Hands::start(Deps {
+        let deps = Deps {
             raft: raft.clone(),
             door: door.clone(),
             views: views.clone(),
@@ -81,12 +90,9 @@ impl Replica {
             data: settings.dir.join("data"),
             events_kept: settings.events_kept,
             agent_binary: settings.agent_binary.clone(),
-        })
-        .map_err(folders_failure)?;
-        let pulse = Pulse::default();
-        watchdog::watch(pulse.clone(), raft.clone()).map_err(|error| {
-            Failure::new(Kind::Fatal, "the watchdog could not be started").source(error)
-        })?;
+        };
+        let hands = Hands::start(deps).map_err(folders_failure)?;
+        let pulse = watched(&raft)?;
         let stop = CancellationToken::new();
         let reconciler = Reconciler {
             raft: raft.clone(),

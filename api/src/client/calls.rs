@@ -13,7 +13,7 @@ use crate::http::fleets::{Fleet, ListFleets};
 use crate::http::instances::{Instance, ListInstances};
 use crate::http::projects::{CreateProject, DeleteProjects, ListProjects, Project};
 use crate::http::runs::{ListRuns, Run};
-use crate::http::server::{Health, ServerInfo};
+use crate::http::server::{Health, OAuthProviderInfo, ServerInfo};
 use crate::http::users::{CreateUser, DeleteUsers, GetUser, ListUsers, User, UserWithCreds};
 
 impl Client {
@@ -28,6 +28,11 @@ impl Client {
 
     pub async fn server_info(&self) -> Result<ServerInfo, ApiError> {
         self.call(Call::get("/api/server/get_info")).await
+    }
+
+    /// Who vouches for people that log in; nobody needs a token to ask.
+    pub async fn list_login_providers(&self) -> Result<Vec<OAuthProviderInfo>, ApiError> {
+        self.call(Call::get("/api/auth/list_providers")).await
     }
 
     /// The replicas, as the one that is asked sees them.

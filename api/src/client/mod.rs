@@ -4,6 +4,7 @@
 //! write carries a request id that stays the same over all attempts, so a retry after a dropped
 //! connection never does the same thing twice.
 
+mod absent;
 mod calls;
 mod error;
 mod multipart;

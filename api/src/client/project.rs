@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use dstack_domain::spec::FleetSpec;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
 use super::multipart;
@@ -47,12 +48,16 @@ impl ProjectClient {
         format!("/api/project/{}/{rest}", self.name)
     }
 
-    fn ask(&self, rest: &str, request: &impl Serialize) -> Call {
+    pub(super) fn ask(&self, rest: &str, request: &impl Serialize) -> Call {
         Call::json(self.path(rest), request)
     }
 
-    fn change(&self, rest: &str, request: &impl Serialize) -> Call {
+    pub(super) fn change(&self, rest: &str, request: &impl Serialize) -> Call {
         self.ask(rest, request).write()
+    }
+
+    pub(super) async fn send<T: DeserializeOwned>(&self, call: Call) -> Result<T, ApiError> {
+        self.client.call(call).await
     }
 
     pub async fn get(&self) -> Result<Project, ApiError> {

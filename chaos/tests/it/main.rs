@@ -7,4 +7,5 @@ mod nemeses;
 mod released;
 mod runs;
 mod single;
+mod verbs;
 mod wait;

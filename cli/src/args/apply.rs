@@ -1,6 +1,6 @@
 //! `dstack apply`.
 
-use super::{Common, Reach};
+use super::{Common, Conditions, ProfileChoice, Reach, Repository, Resources};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -35,20 +35,20 @@ pub struct Apply {
     /// How many offers to show
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub max_offers: u32,
-    /// Profile of .dstack/profiles.yml
-    #[arg(
-        long,
-        env = "DSTACK_PROFILE",
-        value_name = "NAME",
-        conflicts_with = "no_profile"
-    )]
-    pub profile: Option<String>,
-    /// Use no profile
-    #[arg(long, env = "DSTACK_NO_PROFILE")]
-    pub no_profile: bool,
-    /// Only these fleets
-    #[arg(long = "fleet", value_name = "NAME")]
-    pub fleets: Vec<String>,
+    /// Show what is occupied now, too
+    #[arg(long)]
+    pub full_offers: bool,
+    /// Show what is left of instances, not all they have
+    #[arg(long)]
+    pub unallocated: bool,
+    #[command(flatten)]
+    pub profile: ProfileChoice,
+    #[command(flatten)]
+    pub conditions: Conditions,
+    #[command(flatten)]
+    pub resources: Resources,
+    #[command(flatten)]
+    pub repository: Repository,
     /// Words for ${{ run.args }}
     #[arg(last = true)]
     pub run_args: Vec<String>,

@@ -1,6 +1,6 @@
 //! `dstack fleet …`
 
-use super::Common;
+use super::{Common, live};
 use clap::{Args, Subcommand};
 
 /// Fleets; lists them when no verb is given.
@@ -12,10 +12,10 @@ pub struct Fleet {
     #[arg(short, long, global = true)]
     pub verbose: bool,
     /// Refresh until interrupted
-    #[arg(short, long)]
+    #[arg(short, long, global = true)]
     pub watch: bool,
     /// Print JSON
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub json: bool,
     /// What to do.
     #[command(subcommand)]
@@ -37,16 +37,18 @@ pub enum FleetCommand {
 #[derive(Debug, Args)]
 pub struct FleetGet {
     /// Its name
-    pub name: String,
-    /// Print JSON (the only form)
+    #[arg(required_unless_present = "id", conflicts_with = "id", add = live::fleets())]
+    pub name: Option<String>,
+    /// Its id
     #[arg(long)]
-    pub json: bool,
+    pub id: Option<uuid::Uuid>,
 }
 
 /// `dstack fleet delete`
 #[derive(Debug, Args)]
 pub struct FleetDelete {
     /// Its name
+    #[arg(add = live::fleets())]
     pub name: String,
     /// Only these instances
     #[arg(short, long = "instance", value_name = "N")]

@@ -1,11 +1,21 @@
 //! What can be typed. Nothing here decides anything: `settings` resolves it, `commands` acts on it.
 
+mod absent;
 mod apply;
+mod conditions;
+mod event;
 mod fleet;
+mod live;
 mod project;
 mod run;
 
+pub use absent::{
+    Export, ExportCommand, Gateway, GatewayCommand, Import, ImportCommand, Login, Volume,
+    VolumeCommand,
+};
 pub use apply::Apply;
+pub use conditions::{Conditions, ProfileChoice, Repository, Resources};
+pub use event::Event;
 pub use fleet::{Fleet, FleetCommand, FleetDelete};
 pub use project::{Project, ProjectAdd, ProjectCommand, ProjectDelete};
 pub use run::{Attach, Delete, Logs, Metrics, Offer, Ps, RunCommand, RunGet, Stop};
@@ -32,7 +42,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Apply a configuration: create or update a run or a fleet
-    Apply(Apply),
+    Apply(Box<Apply>),
     /// Open a run's SSH and ports on this machine
     Attach(Attach),
     /// List runs
@@ -44,7 +54,7 @@ pub enum Command {
     /// Show what a run uses
     Metrics(Metrics),
     /// Show what a run could get
-    Offer(Offer),
+    Offer(Box<Offer>),
     /// Stop a run
     Stop(Stop),
     /// Delete a run or a fleet named by a configuration file
@@ -52,12 +62,25 @@ pub enum Command {
     Delete(Delete),
     /// List and manage fleets
     Fleet(Fleet),
+    /// List and manage volumes
+    Volume(Volume),
+    /// List and manage gateways
+    Gateway(Gateway),
     /// List and manage secrets
     Secret(Secret),
     /// List events
     Event(Event),
     /// Manage the projects of this machine's configuration
     Project(Project),
+    /// Take a token from a server that logs people in
+    Login(Login),
+    /// Share fleets and gateways with other projects
+    Export(Export),
+    /// See what other projects share with this one
+    Import(Import),
+    /// Presets (made by upstream's client only)
+    #[command(disable_help_flag = true)]
+    Preset(Passed),
     /// Make a repository known to the server
     Init(Init),
     /// Look at the replicas of the control plane
@@ -73,8 +96,25 @@ pub enum Command {
 #[derive(Debug, Clone, Default, ClapArgs)]
 pub struct Common {
     /// The project; by default the one marked default in ~/.dstack/config.yml
-    #[arg(long, env = "DSTACK_PROJECT", value_name = "NAME")]
+    #[arg(long, env = "DSTACK_PROJECT", value_name = "NAME", add = live::projects())]
     pub project: Option<String>,
+}
+
+/// Tables for people, JSON for programs.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub struct Format {
+    /// plain or json
+    #[arg(long, value_name = "FORMAT", value_parser = ["plain", "json"], global = true)]
+    format: Option<String>,
+    /// Print JSON
+    #[arg(long, conflicts_with = "format", global = true)]
+    json: bool,
+}
+
+impl Format {
+    pub fn is_json(&self) -> bool {
+        self.json || self.format.as_deref() == Some("json")
+    }
 }
 
 /// How to come into a job.
@@ -133,11 +173,13 @@ pub enum SecretCommand {
     /// Show a secret and its value
     Get {
         /// Its name
+        #[arg(add = live::secrets())]
         name: String,
     },
     /// Create or change a secret
     Set {
         /// Its name
+        #[arg(add = live::secrets())]
         name: String,
         /// Its value
         value: String,
@@ -145,44 +187,12 @@ pub enum SecretCommand {
     /// Delete a secret
     Delete {
         /// Its name
+        #[arg(add = live::secrets())]
         name: String,
         /// Do not ask
         #[arg(short, long)]
         yes: bool,
     },
-}
-
-/// `dstack event`
-#[derive(Debug, ClapArgs)]
-pub struct Event {
-    #[command(flatten)]
-    pub common: Common,
-    /// Only events about these runs
-    #[arg(
-        long = "target-run",
-        value_name = "NAME",
-        conflicts_with = "target_fleet"
-    )]
-    pub target_run: Vec<String>,
-    /// Only events about these fleets
-    #[arg(long = "target-fleet", value_name = "NAME")]
-    pub target_fleet: Vec<String>,
-    /// Events of these runs and their jobs
-    #[arg(
-        long = "within-run",
-        value_name = "NAME",
-        conflicts_with = "within_fleet"
-    )]
-    pub within_run: Vec<String>,
-    /// Events of these fleets and their instances
-    #[arg(long = "within-fleet", value_name = "NAME")]
-    pub within_fleet: Vec<String>,
-    /// Go on showing new events
-    #[arg(short, long)]
-    pub watch: bool,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// `dstack cluster …`

@@ -5,6 +5,9 @@ use clap::{Args, Subcommand};
 /// Projects; lists them when no verb is given.
 #[derive(Debug, Args)]
 pub struct Project {
+    /// Ask each server whether the token is good, and whose it is
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
     /// What to do.
     #[command(subcommand)]
     pub command: Option<ProjectCommand>,
@@ -51,6 +54,7 @@ pub struct ProjectAdd {
 #[derive(Debug, Args)]
 pub struct ProjectSetDefault {
     /// Its name
+    #[arg(add = super::live::projects())]
     pub name: String,
 }
 
@@ -58,7 +62,7 @@ pub struct ProjectSetDefault {
 #[derive(Debug, Args)]
 pub struct ProjectDelete {
     /// Its name
-    #[arg(long)]
+    #[arg(long, add = super::live::projects())]
     pub name: String,
     /// Do not ask
     #[arg(short, long)]

@@ -1,6 +1,6 @@
 //! Verbs about runs.
 
-use super::{Common, Reach};
+use super::{Common, Conditions, Format, ProfileChoice, Reach, Resources, live};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -21,9 +21,8 @@ pub struct Ps {
     /// The last N runs
     #[arg(short = 'n', long, value_name = "N")]
     pub last: Option<u32>,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub format: Format,
 }
 
 /// Verbs of `dstack run`.
@@ -39,7 +38,7 @@ pub struct RunGet {
     #[command(flatten)]
     pub common: Common,
     /// Its name
-    #[arg(required_unless_present = "id", conflicts_with = "id")]
+    #[arg(required_unless_present = "id", conflicts_with = "id", add = live::runs())]
     pub name: Option<String>,
     /// Its id
     #[arg(long)]
@@ -55,6 +54,7 @@ pub struct Attach {
     #[command(flatten)]
     pub common: Common,
     /// The run
+    #[arg(add = live::runs())]
     pub run: String,
     /// Show the output too
     #[arg(long)]
@@ -77,30 +77,26 @@ pub struct Attach {
 pub struct Offer {
     #[command(flatten)]
     pub common: Common,
-    /// CPUs, such as 8.. or arm:4
-    #[arg(long, value_name = "SPEC")]
-    pub cpu: Option<String>,
-    /// Memory, such as 64GB..
-    #[arg(long, value_name = "RANGE")]
-    pub memory: Option<String>,
-    /// GPUs, such as H100:80GB:8
-    #[arg(long, value_name = "SPEC")]
-    pub gpu: Option<String>,
-    /// Disk, such as 200GB..
-    #[arg(long, value_name = "RANGE")]
-    pub disk: Option<String>,
-    /// Only these fleets
-    #[arg(long = "fleet", value_name = "NAME")]
-    pub fleets: Vec<String>,
+    #[command(flatten)]
+    pub resources: Resources,
+    #[command(flatten)]
+    pub profile: ProfileChoice,
+    #[command(flatten)]
+    pub conditions: Conditions,
+    /// Show what is occupied now, too
+    #[arg(long)]
+    pub full_offers: bool,
+    /// Show what is left of instances, not all they have
+    #[arg(long)]
+    pub unallocated: bool,
     /// Put offers together: gpu, and any of backend, region and count
     #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
     pub group_by: Vec<String>,
     /// How many offers to show
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub max_offers: u32,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub format: Format,
 }
 
 /// `dstack metrics`
@@ -109,6 +105,7 @@ pub struct Metrics {
     #[command(flatten)]
     pub common: Common,
     /// The run
+    #[arg(add = live::runs())]
     pub run: String,
     /// Only this replica
     #[arg(long, value_name = "N")]
@@ -130,6 +127,7 @@ pub struct Logs {
     #[command(flatten)]
     pub common: Common,
     /// The run
+    #[arg(add = live::runs())]
     pub run: String,
     /// Go on until the job has ended
     #[arg(short, long)]
@@ -154,6 +152,7 @@ pub struct Stop {
     #[command(flatten)]
     pub common: Common,
     /// The run
+    #[arg(add = live::runs())]
     pub run: String,
     /// Kill at once, without grace
     #[arg(short = 'x', long)]

@@ -4,6 +4,7 @@ use crate::args::{Fleet, FleetCommand, FleetDelete};
 use crate::failure::{Failure, Outcome};
 use crate::ui;
 use dstack_api::client::ProjectClient;
+use dstack_api::http::fleets::GetFleet;
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -18,12 +19,11 @@ pub async fn fleet(args: Fleet) -> Outcome {
             list(&project, args.verbose, args.watch, args.json).await
         }
         Some(FleetCommand::Get(which)) => {
-            ui::json(
-                &project
-                    .get_fleet_by_name(&which.name)
-                    .await
-                    .map_err(super::refused)?,
-            );
+            let request = GetFleet {
+                name: which.name,
+                id: which.id,
+            };
+            ui::json(&project.get_fleet(&request).await.map_err(super::refused)?);
             Ok(())
         }
         Some(FleetCommand::Delete(which)) => delete(&project, which).await,

@@ -34,14 +34,19 @@ pub async fn init(args: Init) -> Outcome {
     Ok(())
 }
 
-fn read_key(path: &Path) -> Outcome<String> {
+pub fn read_key(path: &Path) -> Outcome<String> {
     std::fs::read_to_string(path)
         .map_err(|error| Failure::refused(format!("{} cannot be read: {error}", path.display())))
 }
 
+/// Rather than a folder.
+pub fn is_address(repo: &str) -> bool {
+    repo.contains("://") || (repo.contains('@') && repo.contains(':'))
+}
+
 /// An address is taken as it is; a folder is asked for its remote.
 fn url(repo: &str) -> Outcome<String> {
-    if repo.contains("://") || (repo.contains('@') && repo.contains(':')) {
+    if is_address(repo) {
         return Ok(repo.to_owned());
     }
     let git = Git::open(&expand(repo, Path::new(".")))?;

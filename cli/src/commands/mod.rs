@@ -8,16 +8,24 @@ mod delete;
 mod event;
 mod fleet;
 mod follow;
+mod gateway;
+mod given;
 mod init;
+mod login;
 mod logs;
 mod metrics;
+pub mod names;
 mod offer;
 mod project;
 mod ps;
 mod run;
 mod secret;
 mod server;
+mod share;
 mod stop;
+mod volume;
+
+pub use completion::VARIABLE as COMPLETE;
 
 use crate::args::{Command, Common, RunCommand};
 use crate::failure::{Failure, Outcome};
@@ -27,10 +35,11 @@ use dstack_api::client::{ApiError, Client, ClientOptions, ProjectClient};
 /// Runs what was typed to its end.
 pub fn run(command: Command) -> Outcome {
     match command {
-        Command::Completion(which) => {
-            completion::completion(which.shell);
-            Ok(())
-        }
+        Command::Completion(which) => completion::completion(which.shell),
+        Command::Preset(_) => Err(Failure::with_hint(
+            "presets are made by an agent on your machine, which this command line does not have",
+            "Use upstream's client for them: pip install dstack; it works with this server",
+        )),
         Command::Server(passed) => server::server(&passed.args),
         other => crate::runtime()?.block_on(talk_to_server(other)),
     }
@@ -38,7 +47,7 @@ pub fn run(command: Command) -> Outcome {
 
 async fn talk_to_server(command: Command) -> Outcome {
     match command {
-        Command::Apply(args) => apply::apply(args).await,
+        Command::Apply(args) => apply::apply(*args).await,
         Command::Attach(args) => attach::attach(args).await,
         Command::Ps(args) => ps::ps(args).await,
         Command::Run(group) => match group.command {
@@ -46,16 +55,21 @@ async fn talk_to_server(command: Command) -> Outcome {
         },
         Command::Logs(args) => logs::logs(args).await,
         Command::Metrics(args) => metrics::metrics(args).await,
-        Command::Offer(args) => offer::offer(args).await,
+        Command::Offer(args) => offer::offer(*args).await,
         Command::Stop(args) => stop::stop(args).await,
         Command::Delete(args) => delete::delete(args).await,
         Command::Fleet(args) => fleet::fleet(args).await,
         Command::Secret(args) => secret::secret(args).await,
         Command::Event(args) => event::event(args).await,
-        Command::Project(args) => project::project(args.command).await,
+        Command::Project(args) => project::project(args).await,
         Command::Init(args) => init::init(args).await,
         Command::Cluster(args) => cluster::cluster(args).await,
-        Command::Completion(_) | Command::Server(_) => Ok(()),
+        Command::Volume(args) => volume::volume(args).await,
+        Command::Gateway(args) => gateway::gateway(args).await,
+        Command::Export(args) => share::export(args).await,
+        Command::Import(args) => share::import(args).await,
+        Command::Login(args) => login::login(args).await,
+        Command::Completion(_) | Command::Server(_) | Command::Preset(_) => Ok(()),
     }
 }
 

@@ -1,13 +1,14 @@
 //! `dstack offer`.
 
-use super::refused;
+use super::apply::profile;
+use super::{given, refused};
 use crate::args::Offer;
 use crate::failure::{Failure, Outcome};
 use crate::ui;
 use dstack_api::http::gpus::{GroupBy, ListGpus};
 use dstack_api::http::runs::GetRunPlan;
-use dstack_domain::spec::{EntityReference, RunSpec};
-use serde_json::{Map, Value, json};
+use dstack_domain::spec::{RunConfiguration, RunSpec};
+use serde_json::{Value, json};
 
 /// Shows what a run with these requirements could get.
 pub async fn offer(args: Offer) -> Outcome {
@@ -18,11 +19,11 @@ pub async fn offer(args: Offer) -> Outcome {
             run_spec,
             group_by: Some(groups(&args.group_by)?),
             reverse: false,
-            full_offers: false,
-            unallocated_resources: false,
+            full_offers: args.full_offers,
+            unallocated_resources: args.unallocated,
         };
         let list = project.list_gpus(&request).await.map_err(refused)?;
-        if args.json {
+        if args.format.is_json() {
             ui::json(&json!({"project": project.name(), "gpus": list.gpus, "cpus": list.cpus}));
         } else {
             ui::offers::groups(&list);
@@ -33,15 +34,15 @@ pub async fn offer(args: Offer) -> Outcome {
         run_spec,
         max_offers: Some(args.max_offers),
         reverse_offers: false,
-        full_offers: false,
-        unallocated_resources: false,
+        full_offers: args.full_offers,
+        unallocated_resources: args.unallocated,
         for_offers_only: true,
     };
     let plan = project.get_run_plan(&request).await.map_err(refused)?;
     let Some(job) = plan.job_plans.first() else {
         return Ok(());
     };
-    if args.json {
+    if args.format.is_json() {
         ui::json(&json!({
             "project": plan.project_name,
             "user": plan.user,
@@ -64,29 +65,19 @@ pub async fn offer(args: Offer) -> Outcome {
 
 /// The smallest run that asks for it.
 fn spec(args: &Offer) -> Outcome<RunSpec> {
-    let mut resources = Map::new();
-    for (name, text) in [
-        ("cpu", args.cpu.as_deref().or(Some("1.."))),
-        ("memory", args.memory.as_deref().or(Some("0.."))),
-        ("gpu", args.gpu.as_deref().or(Some("0.."))),
-        ("disk", args.disk.as_deref()),
-    ] {
-        let value = text.map_or(Value::Null, |text| Value::String(text.to_owned()));
-        resources.insert(name.to_owned(), value);
-    }
-    let fleets = args.fleets.iter().map(|text| EntityReference::parse(text));
-    let fleets: Vec<EntityReference> =
-        fleets.collect::<Result<_, _>>().map_err(Failure::refused)?;
     let configuration = json!({
         "type": "task",
         "commands": [":"],
         "image": "scratch",
-        "resources": resources,
-        "fleets": (!fleets.is_empty()).then_some(fleets),
+        "resources": {"cpu": "1..", "memory": "0..", "gpu": "0..", "disk": null},
     });
-    let configuration = serde_json::from_value(configuration)
+    let mut configuration: RunConfiguration = serde_json::from_value(configuration)
         .map_err(|error| Failure::refused(error.to_string()))?;
-    Ok(RunSpec::new(configuration))
+    *configuration.profile_mut() = given::profile(&args.conditions)?;
+    given::resources(&args.resources, &mut configuration.common_mut().resources)?;
+    let mut spec = RunSpec::new(configuration);
+    spec.profile = Some(profile(&args.profile)?);
+    Ok(spec)
 }
 
 /// `gpu` must be among the words, as upstream wants it, and is what rows are of anyway.

@@ -1,6 +1,6 @@
 //! `dstack project …`: only this machine's configuration; `add` also asks the server.
 
-use crate::args::{ProjectAdd, ProjectCommand, ProjectDelete};
+use crate::args::{Project, ProjectAdd, ProjectCommand, ProjectDelete};
 use crate::config_file::{ConfigFile, Entry};
 use crate::failure::{Failure, Outcome};
 use crate::settings::{Settings, split_urls};
@@ -9,8 +9,9 @@ use serde_json::json;
 use std::io::IsTerminal;
 
 /// Lists when no verb is given.
-pub async fn project(command: Option<ProjectCommand>) -> Outcome {
-    match command.unwrap_or(ProjectCommand::List { json: false }) {
+pub async fn project(args: Project) -> Outcome {
+    match args.command.unwrap_or(ProjectCommand::List { json: false }) {
+        ProjectCommand::List { json: false } if args.verbose => list_users().await,
         ProjectCommand::List { json } => list(json),
         ProjectCommand::Add(add) => self::add(add).await,
         ProjectCommand::SetDefault(which) => change(|file| file.set_default(&which.name)),
@@ -44,6 +45,30 @@ fn list(as_json: bool) -> Outcome {
     }
     table.print();
     Ok(())
+}
+
+/// As [`list`], with whom each token makes the user.
+async fn list_users() -> Outcome {
+    let file = ConfigFile::read(&ConfigFile::path()?)?;
+    let mut table = Table::new(&["PROJECT", "URL", "USER", "DEFAULT"]);
+    for entry in &file.projects {
+        let default = if entry.default { "✓" } else { "" };
+        let user = user_of(entry).await.unwrap_or("(invalid token)".to_owned());
+        table.row([&entry.name, &entry.url, &user, default]);
+    }
+    table.print();
+    Ok(())
+}
+
+async fn user_of(entry: &Entry) -> Option<String> {
+    let settings = Settings {
+        urls: split_urls(&entry.url).ok()?,
+        token: entry.token.clone(),
+        project: entry.name.clone(),
+    };
+    let client = super::client(&settings).ok()?;
+    let user = client.client().my_user().await.ok()?;
+    Some(user.user.username)
 }
 
 async fn add(add: ProjectAdd) -> Outcome {

@@ -15,7 +15,7 @@ pub async fn ps(args: Ps) -> Outcome {
     let project = super::connect(&args.common)?;
     loop {
         let runs = runs(&project, &args).await?;
-        if args.json {
+        if args.format.is_json() {
             ui::json(&serde_json::json!({ "project": project.name(), "runs": runs }));
         } else {
             if args.watch {

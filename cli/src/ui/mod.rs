@@ -10,6 +10,7 @@ pub mod events;
 pub mod fleets;
 pub mod metrics;
 pub mod offers;
+pub mod places;
 pub mod plan;
 pub mod runs;
 

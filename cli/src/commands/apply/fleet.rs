@@ -1,7 +1,7 @@
 //! Applying a fleet.
 
 use super::{keys, load, profile};
-use crate::args::Apply;
+use crate::args::{Apply, Conditions, Repository, Resources};
 use crate::commands::{fleet::wait_gone, refused};
 use crate::failure::{Failure, Outcome};
 use crate::ui;
@@ -22,6 +22,15 @@ pub async fn apply(
     path: String,
     args: Apply,
 ) -> Outcome {
+    if args.conditions != Conditions::default()
+        || args.resources != Resources::default()
+        || args.repository != Repository::default()
+    {
+        return Err(Failure::with_hint(
+            "conditions, resources and repositories are given on the command line for runs only",
+            "For a fleet, write them into its configuration",
+        ));
+    }
     if let Some(name) = &args.name {
         configuration.name = Some(name.clone());
     }
@@ -34,7 +43,7 @@ pub async fn apply(
     let spec = FleetSpec {
         configuration,
         configuration_path: Some(path),
-        profile: profile::profile(&args)?,
+        profile: profile::profile(&args.profile)?,
         autocreated: false,
     };
     let plan = project.get_fleet_plan(spec).await.map_err(refused)?;

@@ -9,6 +9,7 @@ pub mod repo;
 mod run;
 
 pub use load::load;
+pub use profile::profile;
 
 use crate::args::Apply;
 use crate::failure::{Failure, Outcome};

@@ -1,6 +1,6 @@
 //! The profile a run is applied with.
 
-use crate::args::Apply;
+use crate::args::ProfileChoice;
 use crate::failure::{Failure, Outcome};
 use anyhow::Context;
 use dstack_domain::spec::Profile;
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 /// From `.dstack/profiles.yml` here, else from the home folder; an empty one when nothing is named
 /// and nothing is default.
-pub fn profile(args: &Apply) -> Outcome<Profile> {
+pub fn profile(args: &ProfileChoice) -> Outcome<Profile> {
     let empty = |name: &str| Profile {
         name: name.to_owned(),
         ..Profile::default()

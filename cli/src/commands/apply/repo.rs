@@ -1,12 +1,15 @@
 //! `repos:`: which commit the run starts from, and what was changed since.
 
+use crate::args::Repository;
 use crate::commands::{init, refused};
 use crate::failure::{Failure, Outcome};
 use crate::git::{Git, is_public};
 use crate::paths::expand;
+use anyhow::Context;
 use dstack_api::client::ProjectClient;
 use dstack_api::http::repos::{InitRepo, RemoteRepoCreds, RepoInfo};
 use dstack_domain::spec::{RepoSpec, RunRepoData, RunSpec};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
@@ -24,7 +27,12 @@ pub struct Code {
 
 impl Code {
     /// Looks at the first repo of the configuration and makes it known to the server.
-    pub async fn find(project: &ProjectClient, repos: &[RepoSpec], here: &Path) -> Outcome<Self> {
+    pub async fn find(
+        project: &ProjectClient,
+        repos: &[RepoSpec],
+        here: &Path,
+        given: &Repository,
+    ) -> Outcome<Self> {
         let Some(repo) = repos.first() else {
             init::virtual_repo(project).await?;
             return Ok(Self {
@@ -38,7 +46,7 @@ impl Code {
             (Some(url), _) => by_url(url, repo),
             (None, local) => working_copy(&expand(local.as_deref().unwrap_or("."), here))?,
         };
-        register(project, &location).await?;
+        register(project, &location, given).await?;
         Ok(Self {
             id: location.id(),
             data,
@@ -68,6 +76,37 @@ impl Code {
     fn digest(&self) -> String {
         hex::encode(Sha256::digest(&self.diff))
     }
+}
+
+/// Puts the repository of the command line in the place of the configuration's.
+pub fn choose(given: &Repository, repos: &mut Vec<RepoSpec>) -> Outcome {
+    if given.no_repo {
+        repos.clear();
+    }
+    let Some(text) = &given.repo else {
+        return Ok(());
+    };
+    let mut repo = match init::is_address(text) {
+        true => json!({ "url": text, "branch": given.repo_branch, "hash": given.repo_hash }),
+        false if given.repo_branch.is_some() || given.repo_hash.is_some() => {
+            return Err(Failure::with_hint(
+                "a clone runs as it lies here: its branch and commit cannot be chosen",
+                "Check out what is to run, or name the repository by its address",
+            ));
+        }
+        false => {
+            // From where the command was typed, not from where the configuration lies.
+            let here = std::env::current_dir().context("looking where this is")?;
+            json!({ "local_path": expand(text, &here) })
+        }
+    };
+    if let Some(written) = repos.first() {
+        repo["path"] = json!(written.path);
+    }
+    let repo = serde_json::from_value(repo)
+        .map_err(|error| Failure::refused(format!("--repo: {error}")))?;
+    *repos = vec![repo];
+    Ok(())
 }
 
 /// Where the code is, which state of it, and a patch to that.
@@ -128,7 +167,12 @@ fn working_copy(folder: &Path) -> Outcome<Found> {
 }
 
 /// Tells the server from where to clone, unless it has credentials for it already.
-async fn register(project: &ProjectClient, location: &Location) -> Outcome {
+async fn register(project: &ProjectClient, location: &Location, given: &Repository) -> Outcome {
+    let key = given.git_identity.as_deref().map(init::read_key);
+    let key = key.transpose()?;
+    if key.is_some() || given.git_token.is_some() {
+        return give(project, location, given.git_token.clone(), key).await;
+    }
     let known = match project.get_repo(&location.id(), true).await {
         Ok(known) => known.repo_creds,
         Err(error) if error.is_absent() => None,
@@ -141,7 +185,7 @@ async fn register(project: &ProjectClient, location: &Location) -> Outcome {
     if !is_public(&url) {
         return Err(Failure::with_hint(
             format!("repos: {url} cannot be read without credentials"),
-            "Give the server what opens it: dstack init --repo . --token TOKEN (or --git-identity FILE)",
+            "Give the server what opens it: --token TOKEN or --git-identity FILE, here or with dstack init --repo .",
         ));
     }
     give(project, location, None, None).await

@@ -1,11 +1,11 @@
 //! Applying a task, dev environment or service.
 
-use super::repo::Code;
+use super::repo::{self, Code};
 use super::{files, load, profile};
 use crate::args::Apply;
 use crate::attach::{Keeper, Wanted, reserve};
 use crate::commands::follow::Follow;
-use crate::commands::{attach, refused};
+use crate::commands::{attach, given, refused};
 use crate::failure::{Failure, Outcome};
 use crate::ui;
 use dstack_api::client::ProjectClient;
@@ -14,7 +14,7 @@ use dstack_api::http::runs::{
     ApplyAction, ApplyRunInput, GetRunPlan, Run, RunPlan, RunSnapshot, RunStatus,
 };
 use dstack_domain::spec::resolve::resolve_for_submission;
-use dstack_domain::spec::{EntityReference, RunConfiguration, RunSpec};
+use dstack_domain::spec::{RunConfiguration, RunSpec};
 use std::path::Path;
 use std::time::Duration;
 
@@ -28,15 +28,18 @@ pub async fn apply(
     folder: &Path,
     args: Apply,
 ) -> Outcome {
-    let code = Code::find(project, &configuration.common().repos, folder).await?;
+    let mut configuration = configuration;
+    repo::choose(&args.repository, &mut configuration.common_mut().repos)?;
+    let repos = &configuration.common().repos;
+    let code = Code::find(project, repos, folder, &args.repository).await?;
     let mut spec = build(project, configuration, path, folder, &args).await?;
     code.describe(&mut spec);
     let request = GetRunPlan {
         run_spec: spec,
         max_offers: Some(args.max_offers),
         reverse_offers: false,
-        full_offers: false,
-        unallocated_resources: false,
+        full_offers: args.full_offers,
+        unallocated_resources: args.unallocated,
         for_offers_only: false,
     };
     let plan = project.get_run_plan(&request).await.map_err(refused)?;
@@ -88,19 +91,14 @@ async fn build(
         &args.run_args,
     )
     .map_err(|error| Failure::refused(error.to_string()))?;
-    if !args.fleets.is_empty() {
-        let fleets = args
-            .fleets
-            .iter()
-            .map(|text| EntityReference::parse(text))
-            .collect::<Result<_, _>>();
-        configuration.profile_mut().fleets = Some(fleets.map_err(Failure::refused)?);
-    }
+    let conditions = given::profile(&args.conditions)?;
+    *configuration.profile_mut() = conditions.or(configuration.profile());
+    given::resources(&args.resources, &mut configuration.common_mut().resources)?;
     let archives = files::upload(project, &configuration.common().files, folder).await?;
     let mut spec = RunSpec::new(configuration);
     spec.file_archives = archives;
     spec.configuration_path = Some(path);
-    spec.profile = Some(profile::profile(args)?);
+    spec.profile = Some(profile::profile(&args.profile)?);
     Ok(spec)
 }
 
