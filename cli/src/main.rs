@@ -3,7 +3,6 @@
 mod args;
 mod attach;
 mod commands;
-mod config_file;
 mod failure;
 mod git;
 mod paths;

@@ -1,8 +1,10 @@
 //! Flags, variables and files resolved into plain values: which servers, which project, which token.
 
 use crate::args::Common;
-use crate::config_file::{ConfigFile, Entry};
 use crate::failure::{Failure, Outcome};
+use anyhow::anyhow;
+use dstack_api::client::{ConfigFile, ConfigFileError, Entry};
+use std::path::{Path, PathBuf};
 
 /// Where a command goes and as whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,8 +67,29 @@ pub fn resolve(
 /// Reads everything from where it usually lies.
 pub fn current(common: &Common) -> Outcome<Settings> {
     resolve(common, Variables::read(), || {
-        ConfigFile::read(&ConfigFile::path()?)
+        Ok(ConfigFile::read(&config_path()?)?)
     })
+}
+
+/// Where this user's configuration lies.
+pub fn config_path() -> Outcome<PathBuf> {
+    let home = std::env::var_os("HOME").ok_or_else(|| {
+        Failure::refused("HOME is not set; dstack keeps its configuration below it")
+    })?;
+    Ok(ConfigFile::path_in(Path::new(&home)))
+}
+
+impl From<ConfigFileError> for Failure {
+    fn from(error: ConfigFileError) -> Self {
+        let hint = match &error {
+            ConfigFileError::Damaged { .. } => {
+                "Correct it, or add the project again: dstack project add --name NAME --url URL --token TOKEN"
+            }
+            ConfigFileError::Absent(_) => "See: dstack project list",
+            ConfigFileError::Disk { .. } => return Self::Other(anyhow!(error)),
+        };
+        Self::with_hint(error.to_string(), hint)
+    }
 }
 
 fn pick(file: &ConfigFile, name: Option<&str>) -> Outcome<Entry> {

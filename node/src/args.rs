@@ -53,9 +53,12 @@ pub struct Serve {
     /// Token of the admin user, used when the cluster starts for the first time [default: a random one].
     #[arg(long, env = "DSTACK_SERVER_ADMIN_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
-    /// Do not ask for confirmation.
-    #[arg(short = 'y', long)]
+    /// Let ~/.dstack/config.yml lead to this server, without asking.
+    #[arg(short = 'y', long, conflicts_with = "no")]
     pub yes: bool,
+    /// Leave ~/.dstack/config.yml as it is, without asking.
+    #[arg(short = 'n', long)]
+    pub no: bool,
     /// How much to log: error, warning, info, debug, trace, or a tracing filter.
     #[arg(
         short = 'l',

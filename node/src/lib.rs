@@ -18,6 +18,7 @@ pub mod hands;
 pub mod hash_watch;
 pub mod hosts;
 pub mod http;
+mod introduce;
 pub mod limits;
 pub mod listen;
 pub mod liveness;

@@ -1,6 +1,8 @@
 //! What the binary does: read the command line, run a replica until a signal, say how it ended.
 
 use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -9,6 +11,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::args::{Args, InitCa, Serve, Verb};
 use crate::credentials;
 use crate::failure::{Failure, Kind};
+use crate::first_start::PROJECT;
+use crate::introduce::{Consent, Introduced, introduce};
 use crate::replica::{End, Replica};
 use crate::settings::Settings;
 use crate::telemetry;
@@ -59,12 +63,20 @@ async fn run(settings: Settings) -> Result<(), Failure> {
     let asked = asked_to_end()?;
     tokio::pin!(asked);
     let alone = settings.initial.is_empty() && settings.join.is_empty();
+    let (home, consent) = (settings.home.clone(), settings.consent);
     let mut replica = tokio::select! {
         replica = Replica::start(settings) => replica?,
         () = &mut asked => return Ok(()),
     };
+    let url = client_url(replica.addr);
+    let introduce = |token: &str| {
+        if alone && let Some(home) = &home {
+            tell_configuration(home, &url, token, consent);
+        }
+    };
     if alone && let Some(token) = replica.admin_token() {
         tell_token(&token);
+        introduce(&token);
     }
     say(&format!(
         "The dstack server {} is running at http://{}",
@@ -72,15 +84,38 @@ async fn run(settings: Settings) -> Result<(), Failure> {
         replica.addr
     ));
     say(&format!(
-        "Use it from a client: dstack project add --name main --url http://{} --token TOKEN",
-        replica.addr
+        "Use it from a client: dstack project add --name main --url {url} --token TOKEN"
     ));
-    match replica.run(asked, tell_token).await {
+    let founded = |token: &str| {
+        tell_token(token);
+        introduce(token);
+    };
+    match replica.run(asked, founded).await {
         End::Asked => {
             replica.end().await;
             Ok(())
         }
         End::Broken(failure) => Err(failure),
+    }
+}
+
+/// Where somebody on this machine reaches a server that listens here.
+fn client_url(addr: SocketAddr) -> String {
+    let port = addr.port();
+    match addr.ip().is_unspecified() {
+        true => format!("http://127.0.0.1:{port}"),
+        false => format!("http://{addr}"),
+    }
+}
+
+fn tell_configuration(home: &Path, url: &str, token: &str, consent: Consent) {
+    match introduce(home, PROJECT, url.to_owned(), token, consent) {
+        Ok(Introduced::Written) => say("The project main is in ~/.dstack/config.yml: dstack ps"),
+        Ok(Introduced::Known) => {}
+        Ok(Introduced::Left) => say(
+            "The project main of ~/.dstack/config.yml leads to another server; start with -y to let it be this one",
+        ),
+        Err(error) => tracing::warn!(%error, "the configuration of this user was left alone"),
     }
 }
 

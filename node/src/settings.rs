@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::args::Serve;
 use crate::failure::{Failure, Kind};
+use crate::introduce::Consent;
 
 /// What one replica is told.
 #[derive(Debug, Clone)]
@@ -19,7 +20,9 @@ pub struct Settings {
     pub port: u16,
     pub dir: PathBuf,
     pub token: Option<Token>,
-    pub yes: bool,
+    /// The home folder, if there is one.
+    pub home: Option<PathBuf>,
+    pub consent: Consent,
     pub log: LogSettings,
     pub node_name: String,
     pub peer_listen: SocketAddr,
@@ -108,7 +111,14 @@ impl Settings {
                 .token
                 .filter(|token| !token.is_empty())
                 .map(|token| Token(Zeroizing::new(token))),
-            yes: args.yes,
+            home: variable("HOME")
+                .filter(|home| !home.is_empty())
+                .map(PathBuf::from),
+            consent: match (args.yes, args.no) {
+                (true, _) => Consent::Yes,
+                (_, true) => Consent::No,
+                _ => Consent::Ask,
+            },
             log: log_settings(&args.log_level, &args.log_format)?,
             node_name,
             peer_listen,

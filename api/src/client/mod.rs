@@ -6,11 +6,13 @@
 
 mod absent;
 mod calls;
+mod config_file;
 mod error;
 mod multipart;
 mod project;
 mod transport;
 
+pub use config_file::{ConfigFile, ConfigFileError, Entry};
 pub use error::ApiError;
 pub use project::ProjectClient;
 pub use transport::{Client, ClientOptions};

@@ -71,6 +71,7 @@ impl Replica {
             .env("DSTACK_SERVER_ADMIN_TOKEN", &plan.token)
             .arg("--server-dir")
             .arg(&plan.data)
+            .env("HOME", plan.data.with_extension("home"))
             .env("DSTACK_AGENT_BINARY", &self.binaries.agent)
             .envs(plan.env.iter().cloned());
         if !plan.initial_cluster.is_empty() {

@@ -1,5 +1,6 @@
 //! `dstack server` with no cluster flags: one voter, everything made on the first start.
 
+use crate::wait::wait_for;
 use anyhow::{Context, Result, ensure};
 use dstack_chaos::lab::{Binaries, Process, free_port, http, pause};
 use std::net::Ipv4Addr;
@@ -52,14 +53,9 @@ async fn one_server_starts_with_nothing_and_comes_back_with_everything() -> Resu
             .output()
             .context("running dstack")
     };
-    let added = cli(&[
-        "project", "add", "--name", "main", "--url", &url, "--token", "tok", "-y",
-    ])?;
-    ensure!(
-        added.status.success(),
-        "{}",
-        String::from_utf8_lossy(&added.stderr)
-    );
+    // It has put its project into the configuration of whoever started it.
+    let known = async || Ok(String::from_utf8_lossy(&cli(&["project"])?.stdout).contains(&url));
+    wait_for("the configuration leads to the server", known).await?;
     ensure!(
         cli(&["secret", "set", "hf", "s3cret"])?.status.success(),
         "a secret cannot be set"

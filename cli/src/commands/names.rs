@@ -1,8 +1,8 @@
 //! The names of things, for completion.
 
 use crate::args::Common;
-use crate::config_file::ConfigFile;
-use dstack_api::client::{ApiError, ProjectClient};
+use crate::settings::config_path;
+use dstack_api::client::{ApiError, ConfigFile, ProjectClient};
 use dstack_api::http::runs::{ListRuns, MOST_RUNS};
 use std::time::Duration;
 
@@ -48,7 +48,8 @@ pub async fn secrets(project: &ProjectClient) -> Result<Vec<String>, ApiError> {
 
 /// Of this machine's configuration.
 pub fn projects() -> Vec<String> {
-    let file = ConfigFile::path().and_then(|path| ConfigFile::read(&path));
-    let file = file.unwrap_or_default();
-    file.projects.into_iter().map(|entry| entry.name).collect()
+    let path = config_path().ok();
+    let file = path.and_then(|path| ConfigFile::read(&path).ok());
+    let projects = file.unwrap_or_default().projects;
+    projects.into_iter().map(|entry| entry.name).collect()
 }

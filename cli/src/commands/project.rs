@@ -1,10 +1,10 @@
 //! `dstack project …`: only this machine's configuration; `add` also asks the server.
 
 use crate::args::{Project, ProjectAdd, ProjectCommand, ProjectDelete};
-use crate::config_file::{ConfigFile, Entry};
 use crate::failure::{Failure, Outcome};
-use crate::settings::{Settings, split_urls};
+use crate::settings::{Settings, config_path, split_urls};
 use crate::ui::{self, Table};
+use dstack_api::client::{ConfigFile, ConfigFileError, Entry};
 use serde_json::json;
 use std::io::IsTerminal;
 
@@ -20,7 +20,7 @@ pub async fn project(args: Project) -> Outcome {
 }
 
 fn list(as_json: bool) -> Outcome {
-    let file = ConfigFile::read(&ConfigFile::path()?)?;
+    let file = ConfigFile::read(&config_path()?)?;
     if as_json {
         // Tokens stay in the file.
         let projects: Vec<_> = file
@@ -49,7 +49,7 @@ fn list(as_json: bool) -> Outcome {
 
 /// As [`list`], with whom each token makes the user.
 async fn list_users() -> Outcome {
-    let file = ConfigFile::read(&ConfigFile::path()?)?;
+    let file = ConfigFile::read(&config_path()?)?;
     let mut table = Table::new(&["PROJECT", "URL", "USER", "DEFAULT"]);
     for entry in &file.projects {
         let default = if entry.default { "✓" } else { "" };
@@ -81,7 +81,7 @@ async fn add(add: ProjectAdd) -> Outcome {
         .get()
         .await
         .map_err(super::refused)?;
-    let path = ConfigFile::path()?;
+    let path = config_path()?;
     let mut file = ConfigFile::read(&path)?;
     let default = add.yes
         || (!add.no
@@ -111,8 +111,8 @@ fn delete(which: &ProjectDelete) -> Outcome {
     change(|file| file.remove(&which.name))
 }
 
-fn change(with: impl FnOnce(&mut ConfigFile) -> Outcome) -> Outcome {
-    let path = ConfigFile::path()?;
+fn change(with: impl FnOnce(&mut ConfigFile) -> Result<(), ConfigFileError>) -> Outcome {
+    let path = config_path()?;
     let mut file = ConfigFile::read(&path)?;
     with(&mut file)?;
     file.write(&path)?;

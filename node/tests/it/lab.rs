@@ -66,6 +66,8 @@ impl Replica {
             "-y",
         ]);
         command.arg("--server-dir").arg(&self.dir).args(&self.flags);
+        // A home of its own: a server alone writes into its user's configuration.
+        command.env("HOME", self.dir.with_extension("home"));
         command.envs(self.variables.iter().cloned());
         command
             .stdin(Stdio::null())

@@ -1,9 +1,7 @@
-//! `~/.dstack/config.yml`: the projects of this machine, as upstream's client writes them.
+//! `~/.dstack/config.yml`: the projects of a machine, as upstream's client writes them.
 
-use crate::failure::{Failure, Outcome};
-use anyhow::{Context, anyhow};
 use serde::{Deserialize, Serialize};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -29,56 +27,62 @@ pub struct Entry {
     pub default: bool,
 }
 
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigFileError {
+    #[error("{path} cannot be {verb}")]
+    Disk {
+        path: PathBuf,
+        verb: &'static str,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{path} cannot be read: {message}")]
+    Damaged { path: PathBuf, message: String },
+    #[error("there is no project {0} in the configuration")]
+    Absent(String),
+}
+
 impl ConfigFile {
-    /// Where it lies: `$HOME/.dstack/config.yml`.
-    pub fn path() -> Outcome<PathBuf> {
-        let home = std::env::var_os("HOME").ok_or_else(|| {
-            Failure::refused("HOME is not set; dstack keeps its configuration below it")
-        })?;
-        Ok(Path::new(&home).join(".dstack/config.yml"))
+    /// Where it lies in a home folder.
+    pub fn path_in(home: &Path) -> PathBuf {
+        home.join(".dstack/config.yml")
     }
 
     /// Reads it; an absent file is an empty one.
-    pub fn read(path: &Path) -> Outcome<Self> {
+    pub fn read(path: &Path) -> Result<Self, ConfigFileError> {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok(Self::default());
             }
-            Err(error) => {
-                return Err(anyhow!(error)
-                    .context(format!("reading {}", path.display()))
-                    .into());
-            }
+            Err(source) => return Err(disk(path, "read", source)),
         };
-        serde_saphyr::from_str(&text).map_err(|error| {
-            Failure::with_hint(
-                format!("{} cannot be read: {error}", path.display()),
-                "Correct it, or add the project again: dstack project add --name NAME --url URL --token TOKEN",
-            )
+        serde_saphyr::from_str(&text).map_err(|error| ConfigFileError::Damaged {
+            path: path.to_owned(),
+            message: error.to_string(),
         })
     }
 
     /// Replaces the file at once; readable by its owner only, since it holds tokens.
-    pub fn write(&self, path: &Path) -> Outcome {
-        let text = serde_saphyr::to_string(self)
-            .map_err(|error| anyhow!("writing the configuration as YAML: {error}"))?;
-        let folder = path.parent().context("the configuration has no folder")?;
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("creating {}", folder.display()))?;
+    pub fn write(&self, path: &Path) -> Result<(), ConfigFileError> {
+        let text = serde_saphyr::to_string(self).map_err(|error| ConfigFileError::Damaged {
+            path: path.to_owned(),
+            message: error.to_string(),
+        })?;
         let fresh = path.with_extension("yml.new");
-        let mut file = std::fs::OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(&fresh)
-            .with_context(|| format!("creating {}", fresh.display()))?;
-        file.write_all(text.as_bytes())
-            .and_then(|()| file.sync_all())
-            .with_context(|| format!("writing {}", fresh.display()))?;
-        std::fs::rename(&fresh, path).with_context(|| format!("replacing {}", path.display()))?;
-        Ok(())
+        let write = || {
+            std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+            let mut file = std::fs::OpenOptions::new()
+                .create(true)
+                .truncate(true)
+                .write(true)
+                .mode(0o600)
+                .open(&fresh)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            std::fs::rename(&fresh, path)
+        };
+        write().map_err(|source| disk(path, "written", source))
     }
 
     /// Adds or changes an entry; the first one becomes the default.
@@ -101,12 +105,9 @@ impl ConfigFile {
     }
 
     /// Makes `name` the default.
-    pub fn set_default(&mut self, name: &str) -> Outcome {
+    pub fn set_default(&mut self, name: &str) -> Result<(), ConfigFileError> {
         if !self.projects.iter().any(|entry| entry.name == name) {
-            return Err(Failure::with_hint(
-                format!("there is no project {name} in the configuration"),
-                "See: dstack project list",
-            ));
+            return Err(ConfigFileError::Absent(name.to_owned()));
         }
         self.clear_default();
         for entry in &mut self.projects {
@@ -116,14 +117,11 @@ impl ConfigFile {
     }
 
     /// Forgets `name`; the first that remains becomes the default if the default went.
-    pub fn remove(&mut self, name: &str) -> Outcome {
+    pub fn remove(&mut self, name: &str) -> Result<(), ConfigFileError> {
         let before = self.projects.len();
         self.projects.retain(|entry| entry.name != name);
         if self.projects.len() == before {
-            return Err(Failure::with_hint(
-                format!("there is no project {name} in the configuration"),
-                "See: dstack project list",
-            ));
+            return Err(ConfigFileError::Absent(name.to_owned()));
         }
         if !self.projects.iter().any(|entry| entry.default)
             && let Some(first) = self.projects.first_mut()
@@ -138,6 +136,11 @@ impl ConfigFile {
             entry.default = false;
         }
     }
+}
+
+fn disk(path: &Path, verb: &'static str, source: io::Error) -> ConfigFileError {
+    let path = path.to_owned();
+    ConfigFileError::Disk { path, verb, source }
 }
 
 #[cfg(test)]
