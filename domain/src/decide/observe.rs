@@ -14,6 +14,9 @@ pub struct ObservedJobs {
     /// The epoch and generation of the desired set the agent has accepted last.
     pub epoch: u64,
     pub generation: u64,
+    /// What that set asks for. Of these alone silence says something: any other job may still be on
+    /// its way to the agent.
+    pub asked: BTreeSet<SubmissionId>,
     pub jobs: Vec<ObservedJob>,
 }
 
@@ -78,7 +81,8 @@ pub fn observe(
                     news
                 }
             }
-            None => missing(submission),
+            None if observed.asked.contains(id) => missing(submission),
+            None => Vec::new(),
         };
         commands.extend(news.into_iter().map(|observation| {
             RecordJob {
@@ -107,7 +111,7 @@ pub fn observe(
     commands
 }
 
-/// The agent does not know a job of ours. Before it accepted the job that is natural.
+/// The agent was asked for a job and does not know it. Before it has started the job that is natural.
 fn missing(submission: &Submission) -> Vec<JobObservation> {
     let had_it = matches!(submission.status, JobStatus::Pulling | JobStatus::Running);
     let ending = submission.status == JobStatus::Terminating && submission.exit.is_none();
@@ -203,9 +207,11 @@ fn is_news(old: Option<PullProgress>, new: Option<PullProgress>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::{AssignJobs, Assignment, FinishJob, TerminateJob};
+    use crate::command::{AssignJobs, Assignment, FinishJob, StopRuns, TerminateJob};
     use crate::decide::decide;
+    use crate::facts::Facts;
     use crate::model::JobReason;
+    use crate::step::Step;
     use crate::testing::{Lab, big_host};
     use serde_json::json;
 
@@ -241,7 +247,16 @@ mod tests {
         ObservedJobs {
             epoch: 1,
             generation: 1,
+            asked: BTreeSet::from([submission]),
             jobs: vec![job],
+        }
+    }
+
+    /// The agent was asked for the job and says nothing of it.
+    fn silent_of(submission: SubmissionId) -> ObservedJobs {
+        ObservedJobs {
+            asked: BTreeSet::from([submission]),
+            ..ObservedJobs::default()
         }
     }
 
@@ -355,11 +370,12 @@ mod tests {
 
     #[test]
     fn a_job_the_agent_lost_fails_and_is_not_run_again() {
-        for lost in [
-            ObservedJobs::default(),
-            report(SubmissionId(uuid::Uuid::nil()), ObservedPhase::Accepted),
-        ] {
+        for other in [None, Some(ObservedPhase::Accepted)] {
             let (mut lab, instance, id) = placed();
+            let mut lost = silent_of(id);
+            if let Some(phase) = other {
+                lost.jobs = report(SubmissionId(uuid::Uuid::nil()), phase).jobs;
+            }
             assert_eq!(
                 tell(&mut lab, instance, &lost),
                 0,
@@ -374,6 +390,28 @@ mod tests {
             let job = lab.state.submission(id).unwrap();
             assert_eq!(job.termination_reason, Some(JobReason::ExecutorError));
         }
+    }
+
+    #[test]
+    fn an_aborted_job_that_may_still_be_on_its_way_keeps_its_machine() {
+        let (mut lab, instance, id) = placed();
+        lab.admin(StopRuns {
+            project: lab.project,
+            names: vec!["train".into()],
+            abort: true,
+        })
+        .unwrap();
+        for step in decide(&lab.state, &Facts::default(), lab.now).steps {
+            if let Step::Propose(command) = step {
+                lab.system(command).unwrap();
+            }
+        }
+        let status = |lab: &Lab| lab.state.submission(id).unwrap().status;
+        assert_eq!(status(&lab), JobStatus::Terminating);
+        // An answer to the set before the one that asks for the job.
+        assert_eq!(tell(&mut lab, instance, &ObservedJobs::default()), 0);
+        assert_eq!(tell(&mut lab, instance, &silent_of(id)), 1);
+        assert!(lab.state.submission(id).unwrap().exit.is_some());
     }
 
     #[test]

@@ -21,10 +21,10 @@ use dstack_api::agent::{self, Down, Observed, Ping, Up, down, up};
 use dstack_domain::decide::{
     DesiredJob, DesiredPhase, DesiredSet, ObservedJob, ObservedJobs, ObservedPhase,
 };
-use dstack_domain::ids::InstanceId;
+use dstack_domain::ids::{InstanceId, SubmissionId};
 use dstack_domain::model::JobStatus;
 use rand::Rng as _;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -117,6 +117,8 @@ struct Conversation<'a> {
     observed: watch::Sender<Option<ObservedJobs>>,
     uploads: Uploads,
     known: BTreeSet<String>,
+    /// What each pushed set asks for, from the one the agent has accepted on.
+    asked: BTreeMap<u64, BTreeSet<SubmissionId>>,
     _tasks: [AbortOnDropHandle<()>; 2],
 }
 
@@ -147,6 +149,7 @@ impl<'a> Conversation<'a> {
             observed,
             uploads,
             known: BTreeSet::new(),
+            asked: BTreeMap::new(),
             _tasks: tasks,
         }
     }
@@ -240,8 +243,10 @@ impl<'a> Conversation<'a> {
             if self.link.status.connected() {
                 tracing::info!(instance = %self.link.instance, term = self.link.term, "linked to the agent");
             }
-            self.observed
-                .send_replace(Some(reports::observed(observed)));
+            self.asked = self.asked.split_off(&observed.generation);
+            let asked = self.asked.get(&observed.generation).cloned();
+            let told = reports::observed(observed, asked.unwrap_or_default());
+            self.observed.send_replace(Some(told));
         }
         // An exit may complete what was stored before.
         self.link.tools.wake.notify_one();
@@ -252,6 +257,8 @@ impl<'a> Conversation<'a> {
         let jobs = self.orders(&set).await;
         let generation = self.link.generations.fetch_add(1, Ordering::Relaxed) + 1;
         tracing::debug!(instance = %self.link.instance, generation, jobs = jobs.len(), "pushing the desired set");
+        let asked = jobs.iter().filter_map(|job| job.submission_id.parse().ok());
+        self.asked.insert(generation, asked.collect());
         self.send(down::Kind::Desired(agent::Desired {
             epoch: self.link.term,
             generation,

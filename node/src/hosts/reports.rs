@@ -5,12 +5,15 @@ use dstack_domain::decide::{ObservedJob, ObservedJobs, ObservedPhase};
 use dstack_domain::ids::SubmissionId;
 use dstack_domain::model;
 use jiff::Timestamp;
+use std::collections::BTreeSet;
 
 /// Jobs with ids that are none of ours are left out.
-pub fn observed(observed: &agent::Observed) -> ObservedJobs {
+/// `asked` is what the set of that generation asked for.
+pub fn observed(observed: &agent::Observed, asked: BTreeSet<SubmissionId>) -> ObservedJobs {
     ObservedJobs {
         epoch: observed.epoch,
         generation: observed.generation,
+        asked,
         jobs: observed.jobs.iter().filter_map(job).collect(),
     }
 }
@@ -139,7 +142,7 @@ mod tests {
                 },
             ],
         };
-        let all = observed(&all);
+        let all = observed(&all, BTreeSet::new());
         assert_eq!((all.epoch, all.generation, all.jobs.len()), (4, 2, 2));
         let at = Timestamp::from_microsecond(5).unwrap();
         let (exit_status, signal, reason, message) = (Some(3), None, None, None);

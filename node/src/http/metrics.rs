@@ -9,6 +9,7 @@ use dstack_api::frames::Frames;
 use dstack_api::http::jobs::JobSubmission;
 use dstack_api::http::metrics::{GetJobMetrics, JobMetrics};
 use dstack_domain::ids::SubmissionId;
+use jiff::Timestamp;
 
 use super::access::{Need, Scope};
 use super::answer::{Answer, Outcome};
@@ -75,7 +76,8 @@ async fn read(
     let most = query.limit.min(MOST) as usize + 1;
     let micros = |moment: dstack_api::http::time::Moment| moment.timestamp().as_microsecond();
     let (after, before) = (query.after.map(micros), query.before.map(micros));
-    let mut points: VecDeque<Point> = VecDeque::new();
+    // Which ones are wanted is known at the end, and to go past a sample is much cheaper than to read it.
+    let mut found: VecDeque<(Timestamp, Vec<u8>)> = VecDeque::new();
     let (submission, mut at) = (SubmissionId::from(job.id), 0);
     loop {
         let page = store.read(submission, Stream::Metrics, at, PIECE).await?;
@@ -85,20 +87,22 @@ async fn read(
             if early || late {
                 continue;
             }
-            let Ok(sample) = serde_json::from_slice::<Sample>(frame.payload) else {
-                continue;
+            let mut room = match found.len() < most {
+                true => Vec::new(),
+                false => found.pop_front().map(|(_, room)| room).unwrap_or_default(),
             };
-            points.push_back(Point {
-                at: frame.timestamp(),
-                sample,
-            });
-            if points.len() > most {
-                points.pop_front();
-            }
+            room.clear();
+            room.extend_from_slice(frame.payload);
+            found.push_back((frame.timestamp(), room));
         }
         if page.frames.is_empty() {
-            return Ok(points.into());
+            return Ok(found.into_iter().filter_map(point).collect());
         }
         at = page.next();
     }
+}
+
+fn point((at, payload): (Timestamp, Vec<u8>)) -> Option<Point> {
+    let sample = serde_json::from_slice::<Sample>(&payload).ok()?;
+    Some(Point { at, sample })
 }

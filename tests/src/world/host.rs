@@ -64,6 +64,8 @@ pub struct Host {
 pub struct Agent {
     pub epoch: u64,
     pub generation: u64,
+    /// What the accepted set asks for.
+    pub asked: BTreeSet<SubmissionId>,
     pub jobs: BTreeMap<SubmissionId, AgentJob>,
 }
 
@@ -131,6 +133,7 @@ impl Host {
         Some(ObservedJobs {
             epoch: agent.epoch,
             generation: agent.generation,
+            asked: agent.asked.clone(),
             jobs: jobs.collect(),
         })
     }
@@ -255,6 +258,7 @@ impl World {
         }
         (agent.epoch, agent.generation) = (epoch, generation);
         let wanted: BTreeSet<SubmissionId> = set.jobs.iter().map(|job| job.submission).collect();
+        agent.asked.clone_from(&wanted);
         for (submission, job) in &mut agent.jobs {
             if !wanted.contains(submission) {
                 job.unwanted = true;
