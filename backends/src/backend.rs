@@ -55,9 +55,32 @@ pub struct Machine {
     pub id: String,
     /// Whose it is: the cluster that made it. Others' machines are never touched.
     pub owner: String,
-    /// Not known while it is being made.
+    /// Where it is reached; not known while it is being made, and not for ever the same.
     pub address: Option<String>,
-    pub offer: InstanceOffer,
+    /// Where its siblings reach it.
+    pub internal_address: Option<String>,
+    /// Name of its type, as in offers.
+    pub product: String,
+    pub region: String,
+}
+
+/// What a machine is made with, besides its type.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Who may log in, as a line of `authorized_keys`.
+    pub ssh_public_key: String,
+    /// Run as root, perhaps at every boot.
+    pub startup_script: String,
+    /// The source's own name of the fabric it joins.
+    pub fabric: Option<String>,
+}
+
+/// One fast network for the machines of a cluster: an InfiniBand partition, say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fabric {
+    pub key: Key,
+    /// The source's own name for it, for [`Plan::fabric`].
+    pub id: String,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,6 +89,8 @@ pub struct Capabilities {
     pub creates: bool,
     /// Several machines with one fast network between them.
     pub clusters: bool,
+    /// That network is made, and must be ended, apart from its machines.
+    pub fabrics: bool,
     pub spot: bool,
     pub volumes: bool,
 }
@@ -78,12 +103,36 @@ pub trait Backend: Send + Sync {
     /// What could be had, unranked.
     async fn offers(&self, wanted: &Requirements) -> Outcome<Vec<InstanceOffer>>;
     /// Makes the machine, or finds the one made under this key before.
-    async fn create(&self, key: &Key, offer: &InstanceOffer) -> Outcome<Machine>;
+    async fn create(&self, key: &Key, offer: &InstanceOffer, plan: &Plan) -> Outcome<Machine>;
     async fn find(&self, key: &Key) -> Outcome<Machine>;
     /// Every machine of the owner, also those nobody remembers.
     async fn list(&self, owner: &str) -> Outcome<Vec<Machine>>;
     /// Ends the machine. Ending what is not there is done.
     async fn terminate(&self, key: &Key) -> Outcome<()>;
+
+    /// Makes a fabric that so many machines of the offer can join, or finds the one made under this key before.
+    async fn create_fabric(
+        &self,
+        _key: &Key,
+        _offer: &InstanceOffer,
+        _nodes: u32,
+    ) -> Outcome<Fabric> {
+        Outcome::Refused(format!("{} makes no fast networks", self.kind()))
+    }
+
+    async fn find_fabric(&self, _key: &Key) -> Outcome<Fabric> {
+        Outcome::Absent
+    }
+
+    /// Every fabric of the owner.
+    async fn list_fabrics(&self, _owner: &str) -> Outcome<Vec<Fabric>> {
+        Outcome::Done(Vec::new())
+    }
+
+    /// Ends the fabric; not done while a machine is in it. Ending what is not there is done.
+    async fn delete_fabric(&self, _key: &Key) -> Outcome<()> {
+        Outcome::Done(())
+    }
 }
 
 #[cfg(test)]

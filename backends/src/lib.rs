@@ -6,8 +6,9 @@
 
 pub mod backend;
 pub mod contract;
+pub mod crusoe;
 pub mod fake;
 pub mod local;
 pub mod ssh;
 
-pub use backend::{Backend, Capabilities, Key, Machine, Outcome};
+pub use backend::{Backend, Capabilities, Fabric, Key, Machine, Outcome, Plan};

@@ -1,6 +1,6 @@
 //! A cloud in memory with seeded faults, for tests: a call may be refused, may fail before it took effect, or after.
 
-use crate::backend::{Backend, Capabilities, Key, Machine, Outcome};
+use crate::backend::{Backend, Capabilities, Key, Machine, Outcome, Plan};
 use async_trait::async_trait;
 use dstack_domain::model::InstanceOffer;
 use dstack_domain::spec::Requirements;
@@ -87,7 +87,7 @@ impl Backend for Fake {
         self.call(|_| Outcome::Done(self.offers.clone()))
     }
 
-    async fn create(&self, key: &Key, offer: &InstanceOffer) -> Outcome<Machine> {
+    async fn create(&self, key: &Key, offer: &InstanceOffer, _plan: &Plan) -> Outcome<Machine> {
         self.call(|world| {
             if let Some(there) = world.machines.get(key) {
                 return Outcome::Done(there.clone());
@@ -98,7 +98,9 @@ impl Backend for Fake {
                 id: format!("m-{}", world.made),
                 owner: self.owner.clone(),
                 address: Some(format!("10.0.0.{}", world.made % 250)),
-                offer: offer.clone(),
+                internal_address: None,
+                product: offer.instance.name.clone(),
+                region: offer.region.clone(),
             };
             world.machines.insert(key.clone(), machine.clone());
             Outcome::Done(machine)

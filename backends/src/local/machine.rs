@@ -18,7 +18,7 @@ use tokio::net::UnixStream;
 use tokio::process::Command;
 
 use super::place::{Place, Record};
-use crate::backend::{Backend, Capabilities, Key, Machine, Outcome};
+use crate::backend::{Backend, Capabilities, Key, Machine, Outcome, Plan};
 
 /// How long an agent may take until it answers.
 const START: Duration = Duration::from_secs(20);
@@ -121,7 +121,8 @@ impl Local {
             None => {
                 let record = Record {
                     owner: self.owner.clone(),
-                    offer: offer.clone(),
+                    product: offer.instance.name.clone(),
+                    region: offer.region.clone(),
                 };
                 place.write(&record)?;
                 record
@@ -166,7 +167,7 @@ impl Backend for Local {
         }
     }
 
-    async fn create(&self, key: &Key, offer: &InstanceOffer) -> Outcome<Machine> {
+    async fn create(&self, key: &Key, offer: &InstanceOffer, _plan: &Plan) -> Outcome<Machine> {
         or_unknown(self.make(key, offer).await)
     }
 

@@ -4,7 +4,6 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use dstack_domain::model::InstanceOffer;
 use serde::{Deserialize, Serialize};
 
 use crate::backend::{Key, Machine};
@@ -13,7 +12,8 @@ use crate::backend::{Key, Machine};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Record {
     pub owner: String,
-    pub offer: InstanceOffer,
+    pub product: String,
+    pub region: String,
 }
 
 #[derive(Debug, Clone)]
@@ -95,7 +95,9 @@ impl Place {
             id: format!("local/{}", self.key),
             owner: record.owner,
             address: Some(self.socket().display().to_string()),
-            offer: record.offer,
+            internal_address: None,
+            product: record.product,
+            region: record.region,
         }
     }
 

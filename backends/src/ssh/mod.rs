@@ -1,7 +1,7 @@
 //! Hosts of one's own, reached over SSH: they exist already, so there is nothing to offer, to make or to end.
 //! How they are reached is the business of the `node` crate; what they are is in the instance's record.
 
-use crate::backend::{Backend, Capabilities, Key, Machine, Outcome};
+use crate::backend::{Backend, Capabilities, Key, Machine, Outcome, Plan};
 use async_trait::async_trait;
 use dstack_domain::model::InstanceOffer;
 use dstack_domain::spec::Requirements;
@@ -29,7 +29,7 @@ impl Backend for Ssh {
         Outcome::Done(Vec::new())
     }
 
-    async fn create(&self, key: &Key, _offer: &InstanceOffer) -> Outcome<Machine> {
+    async fn create(&self, key: &Key, _offer: &InstanceOffer, _plan: &Plan) -> Outcome<Machine> {
         Outcome::Refused(format!(
             "{key}: hosts of an SSH fleet are not made but listed; add one to `ssh_config.hosts` and apply the fleet"
         ))

@@ -178,7 +178,7 @@ async fn ide_handshake(config: &std::path::Path) -> Result<()> {
     let socks = free_port(Ipv4Addr::LOCALHOST)?;
     let script = r#"
         echo "f00d: running"
-        mkdir -p "$HOME/.ide-server" && cd "$HOME/.ide-server" && uname -s >platform
+        cd "$(mktemp -d)" && uname -s >platform
         nohup python3 -u -c '
 import http.server
 server = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)

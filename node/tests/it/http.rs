@@ -19,7 +19,7 @@ use crate::lab::{Replica, TOKEN, until};
 struct Solo {
     replica: Replica,
     client: Client,
-    dir: tempfile::TempDir,
+    _dir: tempfile::TempDir,
 }
 
 async fn solo() -> Solo {
@@ -31,7 +31,7 @@ async fn solo() -> Solo {
     Solo {
         replica,
         client,
-        dir,
+        _dir: dir,
     }
 }
 
@@ -322,11 +322,11 @@ async fn a_secret_is_shown_to_its_administrator_and_lies_nowhere_in_the_open() {
     );
     assert!(!serde_json::to_string(&events).unwrap().contains(value));
     assert!(
-        !holds(solo.dir.path(), value.as_bytes()),
+        !holds(&solo.replica.dir, value.as_bytes()),
         "a file of the replica holds the secret"
     );
     assert!(
-        !holds(solo.dir.path(), TOKEN.as_bytes()),
+        !holds(&solo.replica.dir, TOKEN.as_bytes()),
         "a file of the replica holds the token"
     );
 

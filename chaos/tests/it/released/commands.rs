@@ -96,11 +96,55 @@ async fn commands_about_what_is_there_and_what_is_not() -> Result<()> {
         refuses(client, &["login", "--url", &url, "-y"], "No SSO providers").await?;
     }
     says(client, &["project", "-v"], &["main", "admin"]).await?;
+    projects(client, &lab.cluster.token).await?;
+    says(client, &["completion", "bash"], &["complete"]).await?;
+    refuses(client, &["volume", "delete", "v", "-y"], "not found").await?;
+    says(client, &["gateway", "--json"], &["\"gateways\""]).await?;
+    refuses(
+        client,
+        &["gateway", "update", "g", "--set-default"],
+        "gateway",
+    )
+    .await?;
+    refuses(
+        client,
+        &["export", "create", "e", "--fleet", "lab"],
+        "not supported",
+    )
+    .await?;
+    refuses(client, &["export", "delete", "e", "-y"], "not supported").await?;
+    refuses(client, &["import", "delete", "p/e", "-y"], "not supported").await?;
+    says(client, &["event", "--since", "1h"], &["lab"]).await?;
+    refuses(client, &["event", "--target-secret", "nope"], "not found").await?;
+    says(client, &["init"], &["OK"]).await?;
     refuses(client, &["logs", "nope"], "not found").await?;
     refuses(client, &["stop", "nope", "-y"], "not found").await?;
     refuses(client, &["attach", "nope"], "not found").await?;
     refuses(client, &["metrics", "nope"], "not found").await?;
     refuses(client, &["run", "get", "nope", "--json"], "not found").await
+}
+
+/// Those that are about this machine's configuration.
+async fn projects(client: &Released, token: &str) -> Result<()> {
+    let add = |name: &'static str, token| {
+        [
+            "project",
+            "add",
+            "--url",
+            client.url(),
+            "--name",
+            name,
+            "--token",
+            token,
+            "-n",
+        ]
+    };
+    refuses(client, &add("nope", token), "").await?;
+    refuses(client, &add("main", "wrong"), "").await?;
+    says(client, &add("main", token), &["OK"]).await?;
+    says(client, &["project", "set-default", "main"], &["OK"]).await?;
+    refuses(client, &["project", "set-default", "nope"], "").await?;
+    refuses(client, &["project", "delete", "--name", "nope", "-y"], "").await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 mod attached;
 mod commands;
 mod elections;
+mod fleets;
 
 use anyhow::{Context, Result, ensure};
 use dstack_chaos::campaign::Lab;
@@ -12,7 +13,7 @@ use tokio::process::Command;
 /// What the smallest host has.
 pub const RESOURCES: &str = "resources: {cpu: 1.., memory: 0.1GB.., disk: 0.1GB..}\n";
 
-/// A lab of one host, and the client pointed at a follower.
+/// A lab, and the client pointed at a follower.
 pub struct Setting {
     pub client: Released,
     pub lab: Lab,
@@ -20,8 +21,13 @@ pub struct Setting {
 }
 
 pub async fn setting() -> Result<Setting> {
+    setting_of(1).await
+}
+
+/// With so many hosts.
+pub async fn setting_of(hosts: u8) -> Result<Setting> {
     let folder = tempfile::tempdir()?;
-    let mut lab = Lab::start(folder.path(), 1).await?;
+    let mut lab = Lab::start(folder.path(), hosts).await?;
     let follower = lab.cluster.follower().await?;
     let url = lab.cluster.replicas[follower].url();
     let home = folder.path().join("released");

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use dstack_backends::local::Local;
-use dstack_backends::{Backend, Key, contract};
+use dstack_backends::{Backend, Key, Plan, contract};
 use dstack_chaos::lab::Binaries;
 use dstack_domain::model::InstanceOffer;
 use std::path::Path;
@@ -29,13 +29,18 @@ async fn this_machine_keeps_the_contract_of_every_source_of_machines() -> Result
     let local = Local::new(OWNER, folder.path().to_owned(), agent.clone());
     let offer = offer(&local).await?;
     ensure!(offer.instance.resources.cpus > 0, "{offer:?}");
+    let plan = Plan::default();
     let key = Key::new("run-1-0").context("a key")?;
-    let broken = contract::check(&local, OWNER, &key, &offer).await;
+    let broken = contract::check(&local, OWNER, &key, &offer, &plan).await;
     ensure!(broken.is_empty(), "{broken:?}");
     ensure!(agents_below(folder.path()) == 0, "an agent was left behind");
 
     // Another server process finds what the one before made, and strangers cannot end it.
-    let made = local.create(&key, &offer).await.done().context("made")?;
+    let made = local
+        .create(&key, &offer, &plan)
+        .await
+        .done()
+        .context("made")?;
     ensure!(
         agents_below(folder.path()) == 1,
         "one agent for one machine"
@@ -48,7 +53,7 @@ async fn this_machine_keeps_the_contract_of_every_source_of_machines() -> Result
         "ended by a stranger"
     );
     ensure!(
-        stranger.create(&key, &offer).await.done().is_none(),
+        stranger.create(&key, &offer, &plan).await.done().is_none(),
         "taken by a stranger"
     );
     ensure!(later.terminate(&key).await.done().is_some(), "ended");

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 /// The arrows of the house.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
+    // The other side of a backend knows nothing of us.
+    ("crusoe-sim", &[]),
     ("domain", &[]),
     ("storage", &[]),
     ("api", &["domain"]),
@@ -34,8 +36,8 @@ const DOORS: [(&str, &[&str]); 9] = [
     ("bollard", &["agent"]),
     ("russh", &["node", "agent"]),
     ("aide", &["node"]),
-    ("axum", &["node"]),
-    ("clap", &["agent", "chaos", "cli", "node"]),
+    ("axum", &["crusoe-sim", "node"]),
+    ("clap", &["agent", "chaos", "cli", "crusoe-sim", "node"]),
     ("comfy-table", &["cli"]),
     ("tonic", &["agent", "api", "node", "raft"]),
 ];

@@ -1,0 +1,357 @@
+//! Machines: made once per name, found by name, and gone only when a healthy list says so.
+
+use super::catalogue::Catalogue;
+use super::client::Client;
+use super::names::{Owner, data_disk};
+use super::offers::{DATA_DISK_GB, NEEDS_DISK, offers};
+use super::partitions::Partition;
+use super::shapes::{Shape, image};
+use super::wire::{Capacity, DiskRecord, Instance, Items, OperationAnswer, Quotas, TypeRecord};
+use crate::backend::{Backend, Capabilities, Fabric, Key, Machine, Outcome, Plan};
+use async_trait::async_trait;
+use dstack_domain::decide::fits;
+use dstack_domain::model::InstanceOffer;
+use dstack_domain::spec::Requirements;
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+
+const MACHINES: &str = "compute/vms/instances";
+const DISKS: &str = "storage/disks";
+/// How long a machine may take until its operation is over; after that it is looked for by name.
+const MAKING: Duration = Duration::from_secs(300);
+const MAKING_DISK: Duration = Duration::from_secs(60);
+const ENDING: Duration = Duration::from_secs(120);
+
+/// One account, for one cluster of ours.
+#[derive(Debug)]
+pub struct Crusoe {
+    client: Client,
+    owner: Owner,
+    catalogue: Catalogue,
+}
+
+/// A way out for whatever is not done.
+macro_rules! done {
+    ($outcome:expr) => {
+        match $outcome {
+            Outcome::Done(value) => value,
+            Outcome::Refused(why) => return Outcome::Refused(why),
+            Outcome::Unknown(why) => return Outcome::Unknown(why),
+            Outcome::Absent => return Outcome::Absent,
+        }
+    };
+}
+
+impl Crusoe {
+    pub fn new(client: Client, owner: Owner, catalogue: Catalogue) -> Self {
+        Self {
+            client,
+            owner,
+            catalogue,
+        }
+    }
+
+    /// Whether the account can be used at all; the cheapest call there is.
+    pub async fn check(&self) -> Outcome<()> {
+        let path = self.client.project("quotas");
+        match self.client.get::<Quotas>(&path, &[]).await {
+            Outcome::Done(_) => Outcome::Done(()),
+            Outcome::Absent => Outcome::Refused("there is no such project".into()),
+            Outcome::Refused(why) => Outcome::Refused(why),
+            Outcome::Unknown(why) => Outcome::Unknown(why),
+        }
+    }
+
+    fn name(&self, key: &Key) -> Result<String, String> {
+        let name = self.owner.name(key);
+        name.ok_or_else(|| format!("{key} is too long for the name of a machine"))
+    }
+
+    async fn instance(&self, name: &str) -> Outcome<Instance> {
+        let path = self.client.project(MACHINES);
+        let found = done!(
+            self.client
+                .list::<Instance>(&path, &[("names", name)])
+                .await
+        );
+        // A filter that is not known is no filter.
+        let found = found
+            .into_iter()
+            .find(|one| one.name == name && !one.is_deleted());
+        found.map_or(Outcome::Absent, Outcome::Done)
+    }
+
+    fn machine(&self, key: Key, instance: &Instance) -> Machine {
+        Machine {
+            key,
+            id: instance.id.clone(),
+            owner: self.owner.to_string(),
+            address: instance.public_address().map(str::to_owned),
+            internal_address: instance.private_address().map(str::to_owned),
+            product: instance.r#type.clone(),
+            region: instance.location.clone(),
+        }
+    }
+
+    /// The disk of a machine whose type has none; made under its own name, so that it is found again.
+    async fn disk(&self, machine: &str, offer: &InstanceOffer) -> Outcome<String> {
+        let name = data_disk(machine);
+        match self.find_disk(&name).await {
+            Outcome::Done(disk) => return Outcome::Done(disk.id),
+            Outcome::Absent => {}
+            Outcome::Refused(why) => return Outcome::Refused(why),
+            Outcome::Unknown(why) => return Outcome::Unknown(why),
+        }
+        let wanted = offer.instance.resources.disk.size_mib >> 10;
+        let size = format!("{}GiB", wanted.max(DATA_DISK_GB));
+        let body = json!({"name": name, "size": size, "location": offer.region,
+            "type": "persistent-ssd", "block_size": 4096});
+        let path = self.client.project(DISKS);
+        let answer = made(self.client.post::<OperationAnswer>(&path, &body).await);
+        done!(self.client.follow(DISKS, done!(answer), MAKING_DISK).await);
+        match self.find_disk(&name).await {
+            Outcome::Done(disk) => Outcome::Done(disk.id),
+            _ => Outcome::Unknown(format!("the disk {name} was made, but is not listed yet")),
+        }
+    }
+
+    async fn find_disk(&self, name: &str) -> Outcome<DiskRecord> {
+        let path = self.client.project(DISKS);
+        let found = done!(
+            self.client
+                .list::<DiskRecord>(&path, &[("disk_names", name)])
+                .await
+        );
+        let found = found.into_iter().find(|disk| disk.name == name);
+        found.map_or(Outcome::Absent, Outcome::Done)
+    }
+
+    async fn delete_disk(&self, name: &str) -> Outcome<()> {
+        let disk = match self.find_disk(name).await {
+            Outcome::Absent => return Outcome::Done(()),
+            other => done!(other),
+        };
+        let path = self.client.project(&format!("{DISKS}/{}", disk.id));
+        done!(self.end(DISKS, &path).await);
+        match self.find_disk(name).await {
+            Outcome::Absent => Outcome::Done(()),
+            _ => Outcome::Unknown(format!("the disk {name} is still there")),
+        }
+    }
+
+    /// Orders a deletion and waits for it; whether the thing is gone is for a list to say.
+    async fn end(&self, collection: &str, path: &str) -> Outcome<()> {
+        match self.client.delete(path).await {
+            Outcome::Done(answer) => {
+                if let Ok(operation) = serde_json::from_value::<OperationAnswer>(answer) {
+                    done!(self.client.follow(collection, operation, ENDING).await);
+                }
+                Outcome::Done(())
+            }
+            Outcome::Absent => Outcome::Done(()),
+            Outcome::Refused(why) => Outcome::Refused(why),
+            Outcome::Unknown(why) => Outcome::Unknown(why),
+        }
+    }
+
+    fn body(&self, name: &str, offer: &InstanceOffer, plan: &Plan, disk: Option<&str>) -> Value {
+        let shape = Shape::of(&offer.instance.name);
+        let mut body = Map::new();
+        let mut put = |key: &str, value: Value| body.insert(key.to_owned(), value);
+        put("name", json!(name));
+        put("type", json!(offer.instance.name));
+        put("location", json!(offer.region));
+        put("image", json!(image(&shape.family)));
+        put("ssh_public_key", json!(plan.ssh_public_key));
+        put("startup_script", json!(plan.startup_script));
+        if let Some(disk) = disk {
+            let attached =
+                json!({"disk_id": disk, "mode": "read-write", "attachment_type": "data"});
+            put("disks", json!([attached]));
+        }
+        if let Some(partition) = &plan.fabric {
+            // One entry; the cloud gives the machine all its adapters in it.
+            put(
+                "host_channel_adapters",
+                json!([{ "transport_partition_id": partition }]),
+            );
+        }
+        // A reservation that is there costs money already, but it is not ours to take without being told.
+        put(
+            "reservation_specification",
+            json!({"selection_strategy": "on_demand"}),
+        );
+        Value::Object(body)
+    }
+}
+
+/// A path that does not exist made nothing.
+fn made<T>(outcome: Outcome<T>) -> Outcome<T> {
+    match outcome {
+        Outcome::Absent => Outcome::Refused("there is no such project".into()),
+        other => other,
+    }
+}
+
+#[async_trait]
+impl Backend for Crusoe {
+    fn kind(&self) -> &'static str {
+        "crusoe"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            creates: true,
+            clusters: true,
+            fabrics: true,
+            spot: false,
+            volumes: false,
+        }
+    }
+
+    async fn offers(&self, wanted: &Requirements) -> Outcome<Vec<InstanceOffer>> {
+        let types = self.client.project("compute/vms/types");
+        let types = done!(self.client.get::<Items<TypeRecord>>(&types, &[]).await).items;
+        let capacities = done!(self.client.get::<Items<Capacity>>("/capacities", &[]).await).items;
+        let quotas = self.client.project("quotas");
+        // Without them nothing is known about the quota, which is said so.
+        let quotas = self.client.get::<Quotas>(&quotas, &[]).await.done();
+        let quotas = quotas.as_ref().map(|answer| answer.quotas.as_slice());
+        let mut all = offers(&types, &capacities, quotas, &self.catalogue);
+        all.retain(|offer| fits(wanted, &offer.instance.resources, 1, 1));
+        Outcome::Done(all)
+    }
+
+    async fn create(&self, key: &Key, offer: &InstanceOffer, plan: &Plan) -> Outcome<Machine> {
+        let name = match self.name(key) {
+            Ok(name) => name,
+            Err(why) => return Outcome::Refused(why),
+        };
+        match self.instance(&name).await {
+            Outcome::Done(instance) => {
+                return Outcome::Done(self.machine(key.clone(), &instance));
+            }
+            Outcome::Absent => {}
+            Outcome::Refused(why) => return Outcome::Refused(why),
+            Outcome::Unknown(why) => return Outcome::Unknown(why),
+        }
+        let disk = match offer.backend_data.contains_key(NEEDS_DISK) {
+            true => Some(done!(self.disk(&name, offer).await)),
+            false => None,
+        };
+        let body = self.body(&name, offer, plan, disk.as_deref());
+        let path = self.client.project(MACHINES);
+        let answer = made(self.client.post::<OperationAnswer>(&path, &body).await);
+        let made = done!(self.client.follow(MACHINES, done!(answer), MAKING).await);
+        // It says what was made; lists may not yet.
+        if let Ok(instance) = serde_json::from_value::<Instance>(made)
+            && instance.name == name
+        {
+            return Outcome::Done(self.machine(key.clone(), &instance));
+        }
+        match self.instance(&name).await {
+            Outcome::Done(instance) => Outcome::Done(self.machine(key.clone(), &instance)),
+            _ => Outcome::Unknown(format!("{name} was made, but is not listed yet")),
+        }
+    }
+
+    async fn find(&self, key: &Key) -> Outcome<Machine> {
+        let name = match self.name(key) {
+            Ok(name) => name,
+            // No such name was ever given.
+            Err(_) => return Outcome::Absent,
+        };
+        let instance = done!(self.instance(&name).await);
+        Outcome::Done(self.machine(key.clone(), &instance))
+    }
+
+    async fn list(&self, owner: &str) -> Outcome<Vec<Machine>> {
+        let Some(owner) = Owner::new(owner) else {
+            return Outcome::Done(Vec::new());
+        };
+        let path = self.client.project(MACHINES);
+        let all = done!(self.client.list::<Instance>(&path, &[]).await);
+        let ours = all.iter().filter(|instance| !instance.is_deleted());
+        let ours = ours.filter_map(|instance| {
+            let machine = self.machine(owner.key(&instance.name)?, instance);
+            Some(Machine {
+                owner: owner.to_string(),
+                ..machine
+            })
+        });
+        Outcome::Done(ours.collect())
+    }
+
+    async fn terminate(&self, key: &Key) -> Outcome<()> {
+        let Ok(name) = self.name(key) else {
+            return Outcome::Done(());
+        };
+        match self.instance(&name).await {
+            Outcome::Absent => {}
+            Outcome::Refused(why) => return Outcome::Refused(why),
+            Outcome::Unknown(why) => return Outcome::Unknown(why),
+            Outcome::Done(instance) => {
+                let path = self.client.project(&format!("{MACHINES}/{}", instance.id));
+                if instance.state() != "DELETING" {
+                    done!(self.end(MACHINES, &path).await);
+                }
+                if self.instance(&name).await != Outcome::Absent {
+                    return Outcome::Unknown(format!("{name} is still being deleted"));
+                }
+            }
+        }
+        // Its disk is attached until the machine is gone, and outlives it.
+        self.delete_disk(&data_disk(&name)).await
+    }
+
+    async fn create_fabric(&self, key: &Key, offer: &InstanceOffer, nodes: u32) -> Outcome<Fabric> {
+        if !Shape::of(&offer.instance.name).has_fabric {
+            return Outcome::Refused(format!("{} has no fast network", offer.instance.name));
+        }
+        let name = match self.name(key) {
+            Ok(name) => name,
+            Err(why) => return Outcome::Refused(why),
+        };
+        let gpus = offer.instance.resources.gpus.len() as u64 * u64::from(nodes);
+        let product = &offer.instance.name;
+        let made = self
+            .client
+            .create_partition(&name, &offer.region, product, gpus);
+        Outcome::Done(fabric(key.clone(), done!(made.await)))
+    }
+
+    async fn find_fabric(&self, key: &Key) -> Outcome<Fabric> {
+        let Ok(name) = self.name(key) else {
+            return Outcome::Absent;
+        };
+        Outcome::Done(fabric(
+            key.clone(),
+            done!(self.client.find_partition(&name).await),
+        ))
+    }
+
+    async fn list_fabrics(&self, owner: &str) -> Outcome<Vec<Fabric>> {
+        let Some(owner) = Owner::new(owner) else {
+            return Outcome::Done(Vec::new());
+        };
+        let all = done!(self.client.list_partitions().await);
+        let ours = all
+            .into_iter()
+            .filter_map(|one| Some(fabric(owner.key(&one.name)?, one)));
+        Outcome::Done(ours.collect())
+    }
+
+    async fn delete_fabric(&self, key: &Key) -> Outcome<()> {
+        match self.name(key) {
+            Ok(name) => self.client.delete_partition(&name).await,
+            Err(_) => Outcome::Done(()),
+        }
+    }
+}
+
+fn fabric(key: Key, partition: Partition) -> Fabric {
+    Fabric {
+        key,
+        id: partition.id,
+    }
+}
