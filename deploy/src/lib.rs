@@ -4,4 +4,5 @@
 //! to the host (the `node` crate) runs the text and hands the answer back to be parsed here.
 
 pub mod agent;
+pub mod first_boot;
 pub mod shell;

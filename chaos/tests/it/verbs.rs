@@ -74,6 +74,13 @@ async fn every_verb_of_upstream_is_known_and_what_is_not_there_is_said_in_words(
     let id = fleet["id"].as_str().unwrap_or_default();
     says(cli, &["fleet", "get", "--id", id, "--json"], id).await?;
     cli.run(&["secret", "set", "word", "1"]).await?;
+    says(cli, &["secret", "--json"], "\"value\": null").await?;
+    says(
+        cli,
+        &["secret", "get", "word", "--json"],
+        "\"value\": \"1\"",
+    )
+    .await?;
     says(cli, &["event", "--target-secret", "word"], "Secret created").await?;
     let all = cli.run(&["event", "list", "--since", "1h"]).await?;
     ensure!(

@@ -160,6 +160,9 @@ pub struct RunGroup {
 pub struct Secret {
     #[command(flatten)]
     pub common: Common,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
     /// What to do with secrets; lists them when absent.
     #[command(subcommand)]
     pub command: Option<SecretCommand>,

@@ -3,5 +3,6 @@
 // Clippy's leave for tests ends at the test functions; helpers here are tests too.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod first_boot;
 mod golden;
 mod run;

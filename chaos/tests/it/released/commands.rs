@@ -141,10 +141,9 @@ async fn projects(client: &Released, token: &str) -> Result<()> {
     };
     refuses(client, &add("nope", token), "").await?;
     refuses(client, &add("main", "wrong"), "").await?;
-    says(client, &add("main", token), &["OK"]).await?;
-    says(client, &["project", "set-default", "main"], &["OK"]).await?;
-    refuses(client, &["project", "set-default", "nope"], "").await?;
-    refuses(client, &["project", "delete", "--name", "nope", "-y"], "").await
+    says(client, &add("main", token), &["Configuration updated"]).await?;
+    says(client, &["project", "set-default", "main"], &[]).await?;
+    refuses(client, &["project", "set-default", "nope"], "").await
 }
 
 #[tokio::test(flavor = "multi_thread")]

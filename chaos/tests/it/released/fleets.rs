@@ -41,7 +41,7 @@ async fn a_fleet_is_made_changed_in_place_and_deleted() -> Result<()> {
     let said = client.run(&["apply", "-y", "-f", &one]).await?;
     ensure!(said.contains("own") && said.contains("idle"), "{said}");
     let said = client.run(&["apply", "-y", "-f", &one]).await?;
-    ensure!(said.contains("no changes"), "{said}");
+    ensure!(said.contains("No configuration changes"), "{said}");
     let two = client.write("fleet.yml", &fleet(folder.path(), &lab.hosts))?;
     let said = client.run(&["apply", "-y", "-f", &two]).await?;
     ensure!(
