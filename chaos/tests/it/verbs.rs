@@ -23,6 +23,29 @@ async fn refuses(cli: &Cli, args: &[&str], words: &str) -> Result<()> {
     Ok(())
 }
 
+/// Of upstream's verbs, those for things this server does not have at all.
+async fn what_is_not_there(lab: &Lab) -> Result<()> {
+    let cli = &lab.clis[0];
+    refuses(cli, &["export"], "not supported").await?;
+    refuses(
+        cli,
+        &["export", "create", "shared", "--fleet", "lab", "--global"],
+        "not supported",
+    )
+    .await?;
+    refuses(
+        cli,
+        &["import", "delete", "other/shared", "-y"],
+        "not supported",
+    )
+    .await?;
+    refuses(cli, &["import", "delete", "shared", "-y"], "PROJECT/NAME").await?;
+    refuses(cli, &["preset", "list", "--json"], "upstream's client").await?;
+    let url = lab.cluster.replicas[0].url();
+    refuses(cli, &["login", "--url", &url], "no login provider").await?;
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_verb_of_upstream_is_known_and_what_is_not_there_is_said_in_words() -> Result<()> {
     let folder = tempfile::tempdir()?;
@@ -51,23 +74,7 @@ async fn every_verb_of_upstream_is_known_and_what_is_not_there_is_said_in_words(
         "does not support gateways",
     )
     .await?;
-    refuses(cli, &["export"], "not supported").await?;
-    refuses(
-        cli,
-        &["export", "create", "shared", "--fleet", "lab", "--global"],
-        "not supported",
-    )
-    .await?;
-    refuses(
-        cli,
-        &["import", "delete", "other/shared", "-y"],
-        "not supported",
-    )
-    .await?;
-    refuses(cli, &["import", "delete", "shared", "-y"], "PROJECT/NAME").await?;
-    refuses(cli, &["preset", "list", "--json"], "upstream's client").await?;
-    let url = lab.cluster.replicas[0].url();
-    refuses(cli, &["login", "--url", &url], "no login provider").await?;
+    what_is_not_there(&lab).await?;
 
     let fleet: Value = serde_json::from_str(&cli.run(&["fleet", "--json"]).await?)?;
     let fleet = &fleet["fleets"][0];

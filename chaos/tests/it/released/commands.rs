@@ -98,7 +98,7 @@ async fn commands_about_what_is_there_and_what_is_not() -> Result<()> {
     says(client, &["project", "-v"], &["main", "admin"]).await?;
     projects(client, &lab.cluster.token).await?;
     says(client, &["completion", "bash"], &["complete"]).await?;
-    refuses(client, &["volume", "delete", "v", "-y"], "not found").await?;
+    refuses(client, &["volume", "delete", "v", "-y"], "does not exist").await?;
     says(client, &["gateway", "--json"], &["\"gateways\""]).await?;
     refuses(
         client,
@@ -116,7 +116,7 @@ async fn commands_about_what_is_there_and_what_is_not() -> Result<()> {
     refuses(client, &["import", "delete", "p/e", "-y"], "not supported").await?;
     says(client, &["event", "--since", "1h"], &["lab"]).await?;
     refuses(client, &["event", "--target-secret", "nope"], "not found").await?;
-    says(client, &["init"], &["OK"]).await?;
+    refuses(client, &["init"], "Git repo not found").await?;
     refuses(client, &["logs", "nope"], "not found").await?;
     refuses(client, &["stop", "nope", "-y"], "not found").await?;
     refuses(client, &["attach", "nope"], "not found").await?;
