@@ -53,10 +53,10 @@ pub struct Serve {
     /// Token of the admin user, used when the cluster starts for the first time [default: a random one].
     #[arg(long, env = "DSTACK_SERVER_ADMIN_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
-    /// Let ~/.dstack/config.yml lead to this server, without asking.
+    /// Let ~/.dstack/config.yml lead to this server, even if it leads to another one.
     #[arg(short = 'y', long, conflicts_with = "no")]
     pub yes: bool,
-    /// Leave ~/.dstack/config.yml as it is, without asking.
+    /// Leave a project of that name in ~/.dstack/config.yml as it is, which is done anyway.
     #[arg(short = 'n', long)]
     pub no: bool,
     /// How much to log: error, warning, info, debug, trace, or a tracing filter.

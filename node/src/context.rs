@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::bulk::Bulk;
+use crate::clouds::Clouds;
 use crate::cluster::Cluster;
 use crate::door::Door;
 use crate::logs::LogStore;
@@ -19,6 +20,7 @@ pub struct Context {
     pub sealer: Sealer,
     pub logs: Arc<LogStore>,
     pub bulk: Arc<Bulk>,
+    pub clouds: Clouds,
     pub cluster: Cluster,
     pub membership: Membership,
     pub settings: Arc<HttpSettings>,

@@ -7,6 +7,7 @@
 mod act;
 pub mod args;
 pub mod bulk;
+pub mod clouds;
 pub mod cluster;
 pub mod context;
 pub mod credentials;

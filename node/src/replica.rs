@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
+use crate::clouds::Clouds;
 use crate::cluster::Cluster;
 use crate::context::Context;
 use crate::credentials::{self, DirLock};
@@ -107,6 +108,7 @@ impl Replica {
             sealer: sealer.clone(),
             logs: hands.logs(),
             bulk: hands.bulk(),
+            clouds: Clouds::new(sealer.clone()),
             cluster,
             membership: Membership::open(raft.clone()),
             settings: Arc::new(settings.http.clone()),

@@ -12,7 +12,7 @@ use crate::args::{Args, InitCa, Serve, Verb};
 use crate::credentials;
 use crate::failure::{Failure, Kind};
 use crate::first_start::PROJECT;
-use crate::introduce::{Consent, Introduced, introduce};
+use crate::introduce::{Introduced, introduce};
 use crate::replica::{End, Replica};
 use crate::settings::Settings;
 use crate::telemetry;
@@ -63,7 +63,7 @@ async fn run(settings: Settings) -> Result<(), Failure> {
     let asked = asked_to_end()?;
     tokio::pin!(asked);
     let alone = settings.initial.is_empty() && settings.join.is_empty();
-    let (home, consent) = (settings.home.clone(), settings.consent);
+    let (home, may_change) = (settings.home.clone(), settings.may_change_configuration);
     let mut replica = tokio::select! {
         replica = Replica::start(settings) => replica?,
         () = &mut asked => return Ok(()),
@@ -71,7 +71,7 @@ async fn run(settings: Settings) -> Result<(), Failure> {
     let url = client_url(replica.addr);
     let introduce = |token: &str| {
         if alone && let Some(home) = &home {
-            tell_configuration(home, &url, token, consent);
+            tell_configuration(home, &url, token, may_change);
         }
     };
     if alone && let Some(token) = replica.admin_token() {
@@ -108,8 +108,8 @@ fn client_url(addr: SocketAddr) -> String {
     }
 }
 
-fn tell_configuration(home: &Path, url: &str, token: &str, consent: Consent) {
-    match introduce(home, PROJECT, url.to_owned(), token, consent) {
+fn tell_configuration(home: &Path, url: &str, token: &str, may_change: bool) {
+    match introduce(home, PROJECT, url.to_owned(), token, may_change) {
         Ok(Introduced::Written) => say("The project main is in ~/.dstack/config.yml: dstack ps"),
         Ok(Introduced::Known) => {}
         Ok(Introduced::Left) => say(

@@ -11,7 +11,6 @@ use zeroize::Zeroizing;
 
 use crate::args::Serve;
 use crate::failure::{Failure, Kind};
-use crate::introduce::Consent;
 
 /// What one replica is told.
 #[derive(Debug, Clone)]
@@ -22,7 +21,8 @@ pub struct Settings {
     pub token: Option<Token>,
     /// The home folder, if there is one.
     pub home: Option<PathBuf>,
-    pub consent: Consent,
+    /// Whether ~/.dstack/config.yml may be led away from another server.
+    pub may_change_configuration: bool,
     pub log: LogSettings,
     pub node_name: String,
     pub peer_listen: SocketAddr,
@@ -114,11 +114,7 @@ impl Settings {
             home: variable("HOME")
                 .filter(|home| !home.is_empty())
                 .map(PathBuf::from),
-            consent: match (args.yes, args.no) {
-                (true, _) => Consent::Yes,
-                (_, true) => Consent::No,
-                _ => Consent::Ask,
-            },
+            may_change_configuration: args.yes,
             log: log_settings(&args.log_level, &args.log_format)?,
             node_name,
             peer_listen,

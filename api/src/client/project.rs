@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use dstack_domain::spec::FleetSpec;
+use dstack_domain::spec::{BackendType, FleetSpec};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
 use super::multipart;
 use super::transport::{Call, Client};
+use crate::http::backends::{BackendYaml, DeleteBackends};
 use crate::http::fleets::{
     ApplyFleet, ApplyFleetInput, DeleteFleetInstances, DeleteFleets, Fleet, FleetPlan, GetFleet,
     GetFleetPlan, ListProjectFleets,
@@ -256,6 +257,29 @@ impl ProjectClient {
         self.client
             .call_void(Call::form(path, form.content_type, form.body))
             .await
+    }
+
+    /// Makes a backend, or changes it, from YAML in the form of `server/config.yml`.
+    pub async fn set_backend(&self, yaml: &str, exists: bool) -> Result<(), ApiError> {
+        let path = match exists {
+            true => "backends/update_yaml",
+            false => "backends/create_yaml",
+        };
+        let request = BackendYaml {
+            config_yaml: yaml.to_owned(),
+        };
+        self.client.call_void(self.change(path, &request)).await
+    }
+
+    /// Whether the backend can be used; why not, if not.
+    pub async fn test_backend(&self, name: &str) -> Result<(), ApiError> {
+        let call = self.ask(&format!("backends/{name}/test"), &serde_json::json!({}));
+        self.client.call_void(call).await
+    }
+
+    pub async fn delete_backends(&self, backends_names: Vec<BackendType>) -> Result<(), ApiError> {
+        let call = self.change("backends/delete", &DeleteBackends { backends_names });
+        self.client.call_void(call).await
     }
 
     pub async fn list_secrets(&self) -> Result<Vec<Secret>, ApiError> {

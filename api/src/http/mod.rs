@@ -6,6 +6,7 @@
 //! a typing error must not silently do something else; what a client merely echoes back (the
 //! `current_resource` of a plan) is the exception and is read leniently.
 
+pub mod backends;
 pub mod cluster;
 pub mod errors;
 pub mod events;

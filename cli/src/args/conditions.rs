@@ -92,7 +92,7 @@ pub struct Resources {
 }
 
 /// The repository a run starts from, in place of the configuration's.
-#[derive(Debug, Default, PartialEq, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Repository")]
 pub struct Repository {
     /// A folder that is a clone, or an address
@@ -123,4 +123,11 @@ pub struct Repository {
     /// A private key that may read it over SSH
     #[arg(long, value_name = "FILE", conflicts_with = "git_token")]
     pub git_identity: Option<PathBuf>,
+}
+
+impl Repository {
+    /// Anything but the token, which may come from the environment and then means nothing.
+    pub fn is_chosen(&self) -> bool {
+        self.repo.is_some() || self.no_repo || self.git_identity.is_some()
+    }
 }

@@ -2,6 +2,7 @@
 
 mod absent;
 mod apply;
+mod backend;
 mod conditions;
 mod event;
 mod fleet;
@@ -14,6 +15,7 @@ pub use absent::{
     VolumeCommand,
 };
 pub use apply::Apply;
+pub use backend::{Backend, BackendCommand};
 pub use conditions::{Conditions, ProfileChoice, Repository, Resources};
 pub use event::Event;
 pub use fleet::{Fleet, FleetCommand, FleetDelete};
@@ -62,6 +64,8 @@ pub enum Command {
     Delete(Delete),
     /// List and manage fleets
     Fleet(Fleet),
+    /// List, set and test the sources of machines
+    Backend(Backend),
     /// List and manage volumes
     Volume(Volume),
     /// List and manage gateways

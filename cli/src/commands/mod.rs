@@ -2,6 +2,7 @@
 
 mod apply;
 mod attach;
+mod backend;
 mod cluster;
 mod completion;
 mod delete;
@@ -64,6 +65,7 @@ async fn talk_to_server(command: Command) -> Outcome {
         Command::Project(args) => project::project(args).await,
         Command::Init(args) => init::init(args).await,
         Command::Cluster(args) => cluster::cluster(args).await,
+        Command::Backend(args) => backend::backend(args).await,
         Command::Volume(args) => volume::volume(args).await,
         Command::Gateway(args) => gateway::gateway(args).await,
         Command::Export(args) => share::export(args).await,

@@ -2,12 +2,12 @@
 
 use super::{
     AddMembers, ApplyFleet, AssignJobs, ConfirmGone, CreateProject, CreateUser, DelayRun,
-    DeleteFleets, DeleteInstances, DeleteProjects, DeleteRepos, DeleteRuns, DeleteSecrets,
-    DeleteUsers, ExpireEvents, FinishJob, FinishRun, ForgetRuns, InitCluster, InitRepo,
-    InstanceGone, RecordHost, RecordJob, RefreshSshKey, RefreshToken, RegisterArchive,
-    RemoveMembers, ResubmitJobs, SetFeatureLevel, SetMembers, SetReachability, SetRunStatus,
-    SetSecret, StartRun, StopRuns, SubmitRun, SweepArchives, TerminateJob, TerminateRun,
-    UpdateProject, UpdateRun, UpdateUser,
+    DeleteBackends, DeleteFleets, DeleteInstances, DeleteProjects, DeleteRepos, DeleteRuns,
+    DeleteSecrets, DeleteUsers, ExpireEvents, FinishJob, FinishRun, ForgetRuns, InitCluster,
+    InitRepo, InstanceGone, RecordHost, RecordJob, RefreshSshKey, RefreshToken, RegisterArchive,
+    RemoveMembers, ResubmitJobs, SetBackend, SetFeatureLevel, SetMembers, SetReachability,
+    SetRunStatus, SetSecret, StartRun, StopRuns, SubmitRun, SweepArchives, TerminateJob,
+    TerminateRun, UpdateProject, UpdateRun, UpdateUser,
 };
 use crate::ids::{ArchiveId, FleetId, ProjectId, RequestId, RunId, SecretId, UserId};
 use crate::rejection::Rejection;
@@ -106,6 +106,8 @@ commands!(
     InitRepo,
     DeleteRepos,
     RegisterArchive,
+    SetBackend,
+    DeleteBackends,
     ApplyFleet,
     DeleteFleets,
     DeleteInstances,

@@ -129,6 +129,13 @@ fn delete_contents(draft: &mut Draft, project: ProjectId) {
     for name in secrets {
         draft.remove_secret(project, &name);
     }
+    let backends: Vec<_> = draft
+        .backends_of(project)
+        .map(|backend| backend.kind)
+        .collect();
+    for kind in backends {
+        draft.remove_backend(project, kind);
+    }
     let repos: Vec<_> = draft
         .repos_of(project)
         .map(|repo| repo.repo_id.clone())

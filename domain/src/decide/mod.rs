@@ -7,6 +7,7 @@
 //! derived from the record it belongs to.
 
 pub mod addresses;
+pub mod cloud_offers;
 mod desired;
 mod fleets;
 mod instances;

@@ -1,5 +1,6 @@
 //! Where jobs can run. The plan a user sees and the leader's placement are this same code.
 
+use super::cloud_offers::better;
 use super::requirements::blocks_needed;
 use crate::command::{Assignment, offer};
 use crate::ids::{FleetId, InstanceId, ProjectId};
@@ -76,12 +77,7 @@ pub fn offers(state: &State, wishes: &Wishes, job: &JobSpec) -> Vec<Offer> {
     for fleet in candidate_fleets(state, wishes, is_multinode(job)) {
         found.extend(fleet_offers(state, wishes, &fleet, job));
     }
-    found.sort_by(|a, b| {
-        let usable = |offer: &Offer| offer.offer.availability.is_available();
-        usable(b)
-            .cmp(&usable(a))
-            .then(a.offer.price.total_cmp(&b.offer.price))
-    });
+    found.sort_by(|a, b| better(&a.offer, &b.offer));
     found
 }
 

@@ -2,6 +2,7 @@
 //! but under `command/`.
 
 mod archive;
+mod backend;
 mod event;
 mod fleet;
 mod host;
@@ -18,6 +19,7 @@ mod user;
 mod wire;
 
 pub use archive::Archive;
+pub use backend::Backend;
 pub use event::{Event, EventTarget, TargetType};
 pub use fleet::{Fleet, FleetStatus};
 pub use host::{HostFacts, HostGpu, HostNic, ProxyHost, RemoteHost};

@@ -9,9 +9,11 @@ use crate::ids::{
     ArchiveId, EventId, FleetId, InstanceId, ProjectId, RequestId, RunId, SubmissionId, UserId,
 };
 use crate::model::{
-    Archive, Event, EventTarget, Fleet, Instance, Project, Repo, Run, Secret, Submission, User,
+    Archive, Backend, Event, EventTarget, Fleet, Instance, Project, Repo, Run, Secret, Submission,
+    User,
 };
 use crate::rejection::Rejection;
+use crate::spec::BackendType;
 use jiff::Timestamp;
 use serde::Serialize;
 use std::sync::Arc;
@@ -351,6 +353,19 @@ impl Draft {
         self.touched.repos = true;
         self.delete(RowKey::Repo(project, repo.to_owned()));
         self.state.repos.remove(&(project, repo.to_owned()));
+    }
+
+    pub fn put_backend(&mut self, backend: Backend) {
+        self.touched.projects = true;
+        let place = (backend.project_id, backend.kind);
+        self.put(RowKey::Backend(place.0, place.1), &backend);
+        self.state.backends.insert(place, Arc::new(backend));
+    }
+
+    pub fn remove_backend(&mut self, project: ProjectId, kind: BackendType) {
+        self.touched.projects = true;
+        self.delete(RowKey::Backend(project, kind));
+        self.state.backends.remove(&(project, kind));
     }
 
     pub fn put_archive(&mut self, archive: Archive) {

@@ -6,8 +6,8 @@ use super::{Clock, Cluster, Remembered, State};
 use crate::encoding::{EncodingError, decode};
 use crate::ids::{ArchiveId, FleetId, InstanceId, ProjectId, RequestId, RunId, UserId};
 use crate::model::{
-    Archive, Fleet, Instance, InstanceStatus, JobStatus, Project, Repo, Run, Secret, Submission,
-    User,
+    Archive, Backend, Fleet, Instance, InstanceStatus, JobStatus, Project, Repo, Run, Secret,
+    Submission, User,
 };
 use crate::spec::{JobSpec, RunSpec};
 use std::collections::BTreeMap;
@@ -127,6 +127,11 @@ impl State {
                     .insert((repo.project_id, repo.repo_id.clone()), Arc::new(repo));
             }
             b'a' => self.insert_archive(decode(value)?),
+            b'b' => {
+                let backend: Backend = decode(value)?;
+                self.backends
+                    .insert((backend.project_id, backend.kind), Arc::new(backend));
+            }
             _ => return Ok(false),
         }
         Ok(true)

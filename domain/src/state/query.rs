@@ -5,7 +5,10 @@ use crate::command::Outcome;
 use crate::ids::{
     ArchiveId, FleetId, InstanceId, ProjectId, RequestId, RunId, SubmissionId, UserId,
 };
-use crate::model::{Archive, Fleet, Instance, Project, Repo, Run, Secret, Submission, User};
+use crate::model::{
+    Archive, Backend, Fleet, Instance, Project, Repo, Run, Secret, Submission, User,
+};
+use crate::spec::BackendType;
 use crate::spec::JobSpec;
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -268,6 +271,15 @@ impl State {
         let all = self.secrets.range((project, String::new())..);
         all.take_while(move |((owner, _), _)| *owner == project)
             .map(|(_, secret)| secret)
+    }
+
+    pub fn backend(&self, project: ProjectId, kind: BackendType) -> Option<&Arc<Backend>> {
+        self.backends.get(&(project, kind))
+    }
+
+    pub fn backends_of(&self, project: ProjectId) -> impl Iterator<Item = &Arc<Backend>> {
+        let every = BackendType::ALL.iter();
+        every.filter_map(move |kind| self.backends.get(&(project, *kind)))
     }
 
     pub fn repo(&self, project: ProjectId, repo: &str) -> Option<&Arc<Repo>> {

@@ -5,6 +5,7 @@ use crate::ids::{
     ArchiveId, FleetId, InstanceId, ProjectId, RequestId, RunId, SubmissionId, UserId,
 };
 use crate::model::Event;
+use crate::spec::BackendType;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +49,7 @@ pub enum RowKey {
     Secret(ProjectId, String),
     Repo(ProjectId, String),
     Archive(ArchiveId),
+    Backend(ProjectId, BackendType),
 }
 
 impl RowKey {
@@ -66,6 +68,9 @@ impl RowKey {
             RowKey::Secret(project, name) => key(b'k', &[&project.bytes(), name.as_bytes()]),
             RowKey::Repo(project, id) => key(b'o', &[&project.bytes(), id.as_bytes()]),
             RowKey::Archive(id) => key(b'a', &[&id.bytes()]),
+            RowKey::Backend(project, kind) => {
+                key(b'b', &[&project.bytes(), kind.as_str().as_bytes()])
+            }
         }
     }
 

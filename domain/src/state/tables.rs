@@ -4,7 +4,10 @@ use crate::command::Outcome;
 use crate::ids::{
     ArchiveId, ClusterId, FleetId, InstanceId, ProjectId, RequestId, RunId, SubmissionId, UserId,
 };
-use crate::model::{Archive, Fleet, Instance, Project, Repo, Run, Secret, Submission, User};
+use crate::model::{
+    Archive, Backend, Fleet, Instance, Project, Repo, Run, Secret, Submission, User,
+};
+use crate::spec::BackendType;
 use imbl::{OrdMap, OrdSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -77,6 +80,8 @@ pub struct State {
     /// Longest unused first.
     pub(super) archives_by_use: OrdSet<(Timestamp, ArchiveId)>,
 
+    pub(super) backends: OrdMap<(ProjectId, BackendType), Arc<Backend>>,
+
     pub(super) remembered: OrdMap<RequestId, Arc<Remembered>>,
     pub(super) remembered_order: OrdSet<(u64, RequestId)>,
 }
@@ -113,6 +118,7 @@ impl Default for State {
             archives: OrdMap::new(),
             archive_hashes: OrdMap::new(),
             archives_by_use: OrdSet::new(),
+            backends: OrdMap::new(),
             remembered: OrdMap::new(),
             remembered_order: OrdSet::new(),
         }

@@ -84,7 +84,6 @@ refusals! {
     no_gateways: "This server does not support gateways.",
     no_exports: "Exports are not supported",
     no_imports: "Imports are not supported",
-    no_backends: "This server has no cloud backends. Add hosts with an SSH fleet (`ssh_config`).",
 }
 
 /// Paths nobody serves: 405 for `POST`, as upstream's own server answers, else 404.

@@ -35,6 +35,10 @@ impl<T> Answer<T> {
     pub fn new(value: T, revision: u64) -> Self {
         Self { value, revision }
     }
+
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
 }
 
 impl Answer<()> {

@@ -24,10 +24,10 @@ pub async fn list(
     let by = by(request.group_by.as_deref().unwrap_or_default())?;
     let spec = run_plans::effective(&scope, &request.run_spec)?;
     let jobs = plan_jobs("offers", &spec);
-    let offers = jobs
-        .first()
-        .map(|job| offers::offers(&scope, &spec, job))
-        .unwrap_or_default();
+    let offers = match jobs.first() {
+        Some(job) => offers::everywhere(&context, &scope, &spec, job).await,
+        None => Vec::new(),
+    };
     let list = if wants_no_gpu(&spec) {
         GpuList {
             gpus: Vec::new(),

@@ -10,6 +10,7 @@ mod absent;
 mod access;
 mod answer;
 mod auth;
+mod backends;
 mod body;
 mod cluster;
 mod convert;

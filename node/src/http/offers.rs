@@ -1,12 +1,14 @@
 //! Where a job could run, asked of the function that places it.
 
 use dstack_api::http::offers::InstanceOffer;
+use dstack_domain::decide::cloud_offers::{better, suitable};
 use dstack_domain::decide::placement::{self, Wishes};
 use dstack_domain::spec::{JobSpec, RunSpec};
 
 use super::access::Scope;
+use crate::context::Context;
 
-/// All offers for one job, the usable ones first.
+/// All offers of the project's fleets for one job, the usable ones first.
 pub fn offers(scope: &Scope, spec: &RunSpec, job: &JobSpec) -> Vec<InstanceOffer> {
     let profile = spec.merged_profile();
     let wishes = Wishes {
@@ -18,4 +20,22 @@ pub fn offers(scope: &Scope, spec: &RunSpec, job: &JobSpec) -> Vec<InstanceOffer
         .into_iter()
         .map(|offer| offer.offer)
         .collect()
+}
+
+/// As [`offers`], with what the project's clouds have, unless only named fleets are asked about: for who looks
+/// around, because no run gets there without a fleet.
+pub async fn everywhere(
+    context: &Context,
+    scope: &Scope,
+    spec: &RunSpec,
+    job: &JobSpec,
+) -> Vec<InstanceOffer> {
+    let mut all = offers(scope, spec, job);
+    let profile = spec.merged_profile();
+    if profile.fleets.is_none() {
+        let clouds = context.clouds.offers(scope.state(), scope.project_id());
+        all.extend(suitable(clouds.await, &profile, &job.requirements));
+        all.sort_by(better);
+    }
+    all
 }

@@ -7,9 +7,9 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 
 use super::{
-    absent, cluster, events, files, fleet_plans, fleets, gpus, instances, logs, members, metrics,
-    older_clients, openapi, projects, repos, run_lists, run_plans, runs, secrets, server, trace,
-    users,
+    absent, backends, cluster, events, files, fleet_plans, fleets, gpus, instances, logs, members,
+    metrics, older_clients, openapi, projects, repos, run_lists, run_plans, runs, secrets, server,
+    trace, users,
 };
 use crate::context::Context;
 use crate::limits;
@@ -130,7 +130,18 @@ fn work() -> ApiRouter<Context> {
 }
 
 fn places() -> ApiRouter<Context> {
-    let routes: [(&str, ApiMethodRouter<Context>); 7] = [
+    let routes: [(&str, ApiMethodRouter<Context>); 15] = [
+        ("backends/create", post(backends::create)),
+        ("backends/update", post(backends::update)),
+        ("backends/create_yaml", post(backends::create_yaml)),
+        ("backends/update_yaml", post(backends::update_yaml)),
+        ("backends/delete", post(backends::delete)),
+        (
+            "backends/{backend}/config_info",
+            post(backends::config_info),
+        ),
+        ("backends/{backend}/get_yaml", post(backends::get_yaml)),
+        ("backends/{backend}/test", post(backends::test)),
         ("fleets/list", post(fleets::list)),
         ("fleets/get", post(fleets::get)),
         ("fleets/get_plan", post(fleet_plans::get_plan)),
@@ -162,7 +173,7 @@ fn uploads() -> ApiRouter<Context> {
 
 /// Upstream's paths for things this server does not have.
 fn not_here() -> ApiRouter<Context> {
-    let routes: [(&str, ApiMethodRouter<Context>); 22] = [
+    let routes: [(&str, ApiMethodRouter<Context>); 19] = [
         ("volumes/list", post(absent::list)),
         ("volumes/get", post(absent::get_volume)),
         ("volumes/create", post(absent::no_volumes)),
@@ -182,9 +193,6 @@ fn not_here() -> ApiRouter<Context> {
         ("imports/list", post(absent::no_imports)),
         ("imports/delete", post(absent::no_imports)),
         ("templates/list", post(absent::list)),
-        ("backends/create", post(absent::no_backends)),
-        ("backends/create_yaml", post(absent::no_backends)),
-        ("backends/delete", post(absent::no_backends)),
     ];
     let router = ApiRouter::new().route("/api/volumes/list", post(absent::list_all));
     routes.into_iter().fold(router, |router, (rest, handler)| {

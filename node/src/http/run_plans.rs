@@ -50,13 +50,14 @@ pub async fn get_plan(
         now: env::now(),
     };
     let jobs = plan_jobs(effective.run_name.as_deref().unwrap_or(UNNAMED), &effective);
+    let mut job_plans = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        job_plans.push(job_plan(&context, &scope, &effective, job, &request).await);
+    }
     let plan = RunPlan {
         project_name: scope.project.name.clone(),
         user: scope.user().username.clone(),
-        job_plans: jobs
-            .into_iter()
-            .map(|job| job_plan(&scope, &effective, job, &request))
-            .collect(),
+        job_plans,
         current_resource: existing.map(|run| convert::run(state, run, shown)),
         action: if fits {
             ApplyAction::Update
@@ -98,8 +99,17 @@ fn check_kind(configuration: &RunConfiguration) -> Result<(), HttpError> {
     }
 }
 
-fn job_plan(scope: &Scope, spec: &RunSpec, job: JobSpec, request: &GetRunPlan) -> JobPlan {
-    let mut offers = super::offers::offers(scope, spec, &job);
+async fn job_plan(
+    context: &Context,
+    scope: &Scope,
+    spec: &RunSpec,
+    job: JobSpec,
+    request: &GetRunPlan,
+) -> JobPlan {
+    let mut offers = match request.for_offers_only {
+        true => super::offers::everywhere(context, scope, spec, &job).await,
+        false => super::offers::offers(scope, spec, &job),
+    };
     if request.reverse_offers {
         offers.reverse();
     }

@@ -24,7 +24,7 @@ pub async fn list_providers() -> Json<Vec<OAuthProviderInfo>> {
 }
 
 pub async fn list_backend_types() -> Json<Vec<&'static str>> {
-    Json(vec!["remote"])
+    Json(vec!["crusoe", "remote"])
 }
 
 /// Somebody opened the address in a browser.

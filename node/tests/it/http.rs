@@ -340,7 +340,7 @@ async fn a_secret_is_shown_to_its_administrator_and_lies_nowhere_in_the_open() {
 }
 
 /// Whether a file below the folder has these bytes.
-fn holds(folder: &Path, needle: &[u8]) -> bool {
+pub fn holds(folder: &Path, needle: &[u8]) -> bool {
     std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())

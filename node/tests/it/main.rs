@@ -3,6 +3,7 @@
 // Clippy's leave for tests ends at the test functions; helpers here are tests too.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod backends;
 mod clustered;
 mod golden;
 mod growing;

@@ -1,7 +1,7 @@
 //! Applying a fleet.
 
 use super::{keys, load, profile};
-use crate::args::{Apply, Conditions, Repository, Resources};
+use crate::args::{Apply, Conditions, Resources};
 use crate::commands::{fleet::wait_gone, refused};
 use crate::failure::{Failure, Outcome};
 use crate::ui;
@@ -24,7 +24,7 @@ pub async fn apply(
 ) -> Outcome {
     if args.conditions != Conditions::default()
         || args.resources != Resources::default()
-        || args.repository != Repository::default()
+        || args.repository.is_chosen()
     {
         return Err(Failure::with_hint(
             "conditions, resources and repositories are given on the command line for runs only",

@@ -308,6 +308,41 @@ mod tests {
     }
 
     #[test]
+    fn the_command_lines_repository_takes_the_place_of_the_configurations() {
+        let written: Vec<RepoSpec> = serde_json::from_value(json!([".:/code"])).unwrap();
+        let chosen = |given: Repository| {
+            let mut repos = written.clone();
+            choose(&given, &mut repos).map(|()| repos)
+        };
+        let given = |repo: &str, branch: Option<&str>| Repository {
+            repo: Some(repo.to_owned()),
+            repo_branch: branch.map(str::to_owned),
+            ..Repository::default()
+        };
+        assert_eq!(chosen(Repository::default()).unwrap(), written);
+        let url = &chosen(given("https://host/a/b", Some("dev"))).unwrap()[0];
+        assert_eq!(url.url.as_deref(), Some("https://host/a/b"));
+        assert_eq!(
+            (url.branch.as_deref(), url.path.as_str()),
+            (Some("dev"), "/code")
+        );
+        let clone = &chosen(given("sub", None)).unwrap()[0];
+        let here = std::env::current_dir().unwrap().join("sub");
+        assert_eq!(clone.local_path.as_deref(), here.to_str());
+        assert!(
+            chosen(given("sub", Some("dev")))
+                .unwrap_err()
+                .to_string()
+                .contains("branch")
+        );
+        let none = Repository {
+            no_repo: true,
+            ..Repository::default()
+        };
+        assert_eq!(chosen(none).unwrap(), []);
+    }
+
+    #[test]
     fn it_is_cloned_as_anybody_would() {
         for (url, public) in [
             ("git@github.com:a/b.git", "https://github.com/a/b.git"),

@@ -1,7 +1,11 @@
 //! Projects.
 
-use dstack_api::http::projects::{Member as WireMember, MemberPermissions, Project as WireProject};
-use dstack_domain::model::{Member, Project, ProjectRole};
+use std::sync::Arc;
+
+use dstack_api::http::projects::{
+    BackendInfo, Member as WireMember, MemberPermissions, Project as WireProject,
+};
+use dstack_domain::model::{Backend, Member, Project, ProjectRole};
 use dstack_domain::state::State;
 
 use super::user;
@@ -26,11 +30,20 @@ pub fn project(state: &State, project: &Project, detail: Detail) -> Option<WireP
         project_name: project.name.clone(),
         owner: user(state, owner),
         created_at: Some(project.created_at.into()),
-        backends: Vec::new(),
+        backends: backends(state, project),
         members,
         is_public: project.is_public,
         templates_repo: None,
     })
+}
+
+/// Without credentials.
+fn backends(state: &State, project: &Project) -> Vec<BackendInfo> {
+    let shown = |backend: &Arc<Backend>| BackendInfo {
+        name: backend.kind.to_string(),
+        config: backend.config.clone(),
+    };
+    state.backends_of(project.id).map(shown).collect()
 }
 
 fn members(state: &State, project: &Project) -> Vec<WireMember> {
