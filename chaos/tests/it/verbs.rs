@@ -26,6 +26,10 @@ async fn refuses(cli: &Cli, args: &[&str], words: &str) -> Result<()> {
 /// Of upstream's verbs, those for things this server does not have at all.
 async fn what_is_not_there(lab: &Lab) -> Result<()> {
     let cli = &lab.clis[0];
+    says(cli, &["backend"], "REGIONS").await?;
+    refuses(cli, &["backend", "test", "crusoe"], "not found").await?;
+    let aws = cli.write("aws.yml", "type: aws\n")?;
+    refuses(cli, &["backend", "set", "-f", &aws], "no backend aws yet").await?;
     refuses(cli, &["export"], "not supported").await?;
     refuses(
         cli,
