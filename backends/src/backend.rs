@@ -25,6 +25,27 @@ impl<T> Outcome<T> {
             _ => None,
         }
     }
+
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Outcome<U> {
+        self.and_then(|value| Outcome::Done(change(value)))
+    }
+
+    pub fn and_then<U>(self, next: impl FnOnce(T) -> Outcome<U>) -> Outcome<U> {
+        match self {
+            Self::Done(value) => next(value),
+            Self::Refused(why) => Outcome::Refused(why),
+            Self::Unknown(why) => Outcome::Unknown(why),
+            Self::Absent => Outcome::Absent,
+        }
+    }
+
+    /// What absence means here.
+    pub fn if_absent(self, meaning: impl FnOnce() -> Self) -> Self {
+        match self {
+            Self::Absent => meaning(),
+            other => other,
+        }
+    }
 }
 
 /// The name of a machine before it exists, derived from the record that intends it. Whoever calls again with the

@@ -4,6 +4,27 @@
 use crate::backend::{Backend, Key, Machine, Outcome, Plan};
 use dstack_domain::model::InstanceOffer;
 
+/// The promises that were broken, with whose they were.
+struct Promises {
+    kind: &'static str,
+    broken: Vec<String>,
+}
+
+impl Promises {
+    fn of(backend: &dyn Backend) -> Self {
+        Self {
+            kind: backend.kind(),
+            broken: Vec::new(),
+        }
+    }
+
+    fn expect(&mut self, holds: bool, promise: &str) {
+        if !holds {
+            self.broken.push(format!("{}: {promise}", self.kind));
+        }
+    }
+}
+
 /// Promises of a backend that is up. `offer` is one it can make a machine from; `key` must be unused.
 pub async fn check(
     backend: &dyn Backend,
@@ -12,38 +33,33 @@ pub async fn check(
     offer: &InstanceOffer,
     plan: &Plan,
 ) -> Vec<String> {
-    let mut broken = Vec::new();
-    let mut expect = |holds: bool, promise: &str| {
-        if !holds {
-            broken.push(format!("{}: {promise}", backend.kind()));
-        }
-    };
-    expect(
+    let mut promises = Promises::of(backend);
+    promises.expect(
         backend.find(key).await == Outcome::Absent,
         "what was never made is absent, said positively",
     );
-    expect(
+    promises.expect(
         backend.terminate(key).await == Outcome::Done(()),
         "ending what is not there is done",
     );
     let first = backend.create(key, offer, plan).await;
     if !backend.capabilities().creates {
-        expect(
+        promises.expect(
             matches!(first, Outcome::Refused(_)),
             "a source that makes nothing refuses, in words",
         );
-        expect(
+        promises.expect(
             backend.list(owner).await == Outcome::Done(Vec::new()),
             "and has nothing to list",
         );
-        return broken;
+        return promises.broken;
     }
     match first.done() {
-        Some(first) if first.key != *key => expect(false, "the machine carries its key"),
-        Some(first) => broken.extend(check_made(backend, owner, first, offer, plan).await),
-        None => expect(false, "a machine can be made from the offer"),
+        Some(first) if first.key != *key => promises.expect(false, "the machine carries its key"),
+        Some(first) => check_made(backend, owner, first, offer, plan, &mut promises).await,
+        None => promises.expect(false, "a machine can be made from the offer"),
     }
-    broken
+    promises.broken
 }
 
 /// From the making of a machine to its end.
@@ -53,31 +69,26 @@ async fn check_made(
     first: Machine,
     offer: &InstanceOffer,
     plan: &Plan,
-) -> Vec<String> {
+    promises: &mut Promises,
+) {
     let key = &first.key;
-    let mut broken = Vec::new();
-    let mut expect = |holds: bool, promise: &str| {
-        if !holds {
-            broken.push(format!("{}: {promise}", backend.kind()));
-        }
-    };
-    expect(first.owner == owner, "the machine carries its owner");
-    expect(
+    promises.expect(first.owner == owner, "the machine carries its owner");
+    promises.expect(
         first.product == offer.instance.name && first.region == offer.region,
         "it is what was ordered, where it was ordered",
     );
     let again = backend.create(key, offer, plan).await.done();
-    expect(
+    promises.expect(
         again.map(|machine| machine.id) == Some(first.id.clone()),
         "the same key means the same machine",
     );
     let found = backend.find(key).await.done();
-    expect(
+    promises.expect(
         found.map(|machine| machine.id) == Some(first.id.clone()),
         "it is found by its key",
     );
     let listed = backend.list(owner).await.done().unwrap_or_default();
-    expect(
+    promises.expect(
         listed.iter().filter(|machine| machine.key == *key).count() == 1,
         "it is listed once, under its owner",
     );
@@ -86,20 +97,19 @@ async fn check_made(
         .await
         .done()
         .unwrap_or_default();
-    expect(strangers.is_empty(), "nobody else's list has it");
-    expect(
+    promises.expect(strangers.is_empty(), "nobody else's list has it");
+    promises.expect(
         backend.terminate(key).await == Outcome::Done(()),
         "it can be ended",
     );
-    expect(
+    promises.expect(
         backend.terminate(key).await == Outcome::Done(()),
         "and ended again",
     );
-    expect(
+    promises.expect(
         backend.find(key).await == Outcome::Absent,
         "after which it is absent",
     );
-    broken
 }
 
 /// Promises about fabrics of a backend that makes them. `key` must be unused.
@@ -110,27 +120,22 @@ pub async fn check_fabric(
     offer: &InstanceOffer,
     plan: &Plan,
 ) -> Vec<String> {
-    let mut broken = Vec::new();
-    let mut expect = |holds: bool, promise: &str| {
-        if !holds {
-            broken.push(format!("{}: {promise}", backend.kind()));
-        }
-    };
-    expect(
+    let mut promises = Promises::of(backend);
+    promises.expect(
         backend.find_fabric(key).await == Outcome::Absent,
         "a fabric that was never made is absent, said positively",
     );
     let Some(first) = backend.create_fabric(key, offer, 1).await.done() else {
-        expect(false, "a fabric can be made for the offer");
-        return broken;
+        promises.expect(false, "a fabric can be made for the offer");
+        return promises.broken;
     };
     let again = backend.create_fabric(key, offer, 1).await.done();
-    expect(
+    promises.expect(
         again.as_ref() == Some(&first),
         "the same key means the same fabric",
     );
     let listed = backend.list_fabrics(owner).await.done();
-    expect(
+    promises.expect(
         listed == Some(vec![first.clone()]),
         "it is listed once, under its owner",
     );
@@ -139,26 +144,26 @@ pub async fn check_fabric(
         ..plan.clone()
     };
     let joined = backend.create(key, offer, &joining).await;
-    expect(joined.done().is_some(), "a machine can join it");
-    expect(
+    promises.expect(joined.done().is_some(), "a machine can join it");
+    promises.expect(
         backend.delete_fabric(key).await != Outcome::Done(()),
         "it does not end while a machine is in it",
     );
-    expect(
+    promises.expect(
         backend.terminate(key).await == Outcome::Done(()),
         "its machine can be ended",
     );
-    expect(
+    promises.expect(
         backend.delete_fabric(key).await == Outcome::Done(()),
         "and then the fabric",
     );
-    expect(
+    promises.expect(
         backend.delete_fabric(key).await == Outcome::Done(()),
         "and ended again",
     );
-    expect(
+    promises.expect(
         backend.find_fabric(key).await == Outcome::Absent,
         "after which it is absent",
     );
-    broken
+    promises.broken
 }

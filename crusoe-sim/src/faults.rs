@@ -1,9 +1,9 @@
 //! What goes wrong, by plan or by chance.
 
+use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::time::Duration;
 
 /// One misfortune of one call.
@@ -52,18 +52,18 @@ impl Fate {
 
     /// The next call whose `METHOD path` contains `calls` meets this.
     pub fn plan(&self, calls: &str, fault: Fault) {
-        lock(&self.planned).push_back((calls.to_owned(), fault));
+        self.planned.lock().push_back((calls.to_owned(), fault));
     }
 
     /// What this call meets.
     pub fn of(&self, call: &str) -> Option<Fault> {
-        let mut planned = lock(&self.planned);
+        let mut planned = self.planned.lock();
         if let Some(at) = planned.iter().position(|(calls, _)| call.contains(calls)) {
             return planned.remove(at).map(|(_, fault)| fault);
         }
         drop(planned);
         let changes = !call.starts_with("GET");
-        let mut luck = lock(&self.chance).random_range(0..1000);
+        let mut luck = self.chance.lock().random_range(0..1000);
         let mut hit = |rate: u32| {
             let hit = luck < rate;
             luck = luck.saturating_sub(rate);
@@ -79,10 +79,4 @@ impl Fate {
             () => None,
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

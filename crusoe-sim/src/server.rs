@@ -12,10 +12,11 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures::stream;
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -89,7 +90,7 @@ impl Sim {
 
     /// Looks into the cloud, past its doors, after what is due has happened.
     pub fn look<T>(&self, at: impl FnOnce(&mut World) -> T) -> T {
-        let mut world = lock(&self.shared.world);
+        let mut world = self.shared.world.lock();
         world.pass(Instant::now());
         at(&mut world)
     }
@@ -137,7 +138,7 @@ async fn call(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     };
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let done = answer(
-        &mut lock(&shared.world),
+        &mut shared.world.lock(),
         method,
         rest,
         &pairs(query),
@@ -175,8 +176,8 @@ fn admit(
 }
 
 fn throttle(shared: &Shared) -> Option<Response> {
-    let most = lock(&shared.world).options.calls_per_second as usize;
-    let mut recent = lock(&shared.recent);
+    let most = shared.world.lock().options.calls_per_second as usize;
+    let mut recent = shared.recent.lock();
     let now = Instant::now();
     while recent
         .front()
@@ -210,10 +211,4 @@ fn lost() -> Response {
     let half: Result<Bytes, std::io::Error> = Ok(Bytes::from_static(b"{\"oper"));
     let torn = Err(std::io::ErrorKind::ConnectionReset.into());
     Body::from_stream(stream::iter([half, torn])).into_response()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

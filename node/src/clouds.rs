@@ -5,15 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dstack_api::http::backends::{CrusoeBackend, CrusoeCreds};
+use dstack_backends::Outcome;
 use dstack_backends::crusoe::{AccessKey, Account, Catalogue, Client, Crusoe, Owner};
-use dstack_backends::{Backend as _, Outcome};
 use dstack_domain::ids::{ClusterId, ProjectId};
 use dstack_domain::model::{Backend, InstanceOffer};
-use dstack_domain::spec::{BackendType, Requirements};
+use dstack_domain::spec::BackendType;
 use dstack_domain::state::State;
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use serde_json::json;
 use tokio::time::Instant;
 
 use crate::sealing::Sealer;
@@ -84,7 +83,7 @@ impl Clouds {
         {
             return Ok(offers.clone());
         }
-        let offers = match known.cloud.offers(&anything()?).await {
+        let offers = match known.cloud.every_offer().await {
             Outcome::Done(offers) => Arc::new(offers),
             Outcome::Refused(why) | Outcome::Unknown(why) => return Err(Useless(why)),
             Outcome::Absent => return Err(Useless("there is no such project".into())),
@@ -168,9 +167,4 @@ fn chosen(backend: &Backend, offer: &InstanceOffer) -> bool {
             .iter()
             .any(|region| region.as_str() == Some(&offer.region))
     })
-}
-
-fn anything() -> Result<Requirements, Useless> {
-    let wanted = json!({"resources": {"cpu": "1..", "memory": "0..", "gpu": "0..", "disk": null}});
-    serde_json::from_value(wanted).map_err(|error| Useless(error.to_string()))
 }

@@ -1,12 +1,13 @@
 //! One call: signed, paced, and its answer sorted into the four outcomes.
 
+use super::done::done;
 use super::sign::{AccessKey, canonical};
 use super::wire::{ApiError, Items};
 use crate::backend::Outcome;
+use parking_lot::Mutex;
 use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::sync::Mutex;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -119,13 +120,10 @@ impl Client {
             if !token.is_empty() {
                 query.push(("next_token", &token));
             }
-            let page: Items<T> = match self.get(path, &query).await {
-                Outcome::Done(page) => page,
-                // A list is there, whatever is in it: no such path is nonsense.
-                Outcome::Absent => return Outcome::Unknown(format!("{path} does not exist")),
-                Outcome::Refused(why) => return Outcome::Refused(why),
-                Outcome::Unknown(why) => return Outcome::Unknown(why),
-            };
+            let page = self.get::<Items<T>>(path, &query).await;
+            // A list is there, whatever is in it: no such path is nonsense.
+            let absent = || Outcome::Unknown(format!("{path} does not exist"));
+            let page = done!(page.if_absent(absent));
             all.extend(page.items);
             match page
                 .next_page_token
@@ -162,7 +160,7 @@ impl Client {
     /// Waits for this call's turn.
     async fn turn(&self) {
         let at = {
-            let mut next = lock(&self.next);
+            let mut next = self.next.lock();
             let at = (*next).max(Instant::now());
             *next = at + self.account.pace;
             at
@@ -172,7 +170,7 @@ impl Client {
 
     /// Nobody sends before that.
     fn hold(&self, pause: Duration) {
-        let mut next = lock(&self.next);
+        let mut next = self.next.lock();
         *next = (*next).max(Instant::now() + pause.min(HELD_BACK));
     }
 
@@ -270,15 +268,10 @@ fn retry_after(answer: &reqwest::Response) -> Option<Duration> {
 }
 
 fn parsed<T: DeserializeOwned>(outcome: Outcome<String>) -> Outcome<T> {
-    match outcome {
-        Outcome::Done(text) => match serde_json::from_str(&text) {
-            Ok(value) => Outcome::Done(value),
-            Err(error) => Outcome::Unknown(format!("an answer cannot be read: {error}")),
-        },
-        Outcome::Refused(why) => Outcome::Refused(why),
-        Outcome::Unknown(why) => Outcome::Unknown(why),
-        Outcome::Absent => Outcome::Absent,
-    }
+    outcome.and_then(|text| match serde_json::from_str(&text) {
+        Ok(value) => Outcome::Done(value),
+        Err(error) => Outcome::Unknown(format!("an answer cannot be read: {error}")),
+    })
 }
 
 /// An error with its causes, which reqwest keeps to itself.
@@ -290,12 +283,6 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = inner.source();
     }
     text
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -2,11 +2,13 @@
 
 use super::catalogue::Catalogue;
 use super::client::Client;
+use super::done::done;
 use super::names::{Owner, data_disk};
 use super::offers::{DATA_DISK_GB, NEEDS_DISK, offers};
-use super::partitions::Partition;
 use super::shapes::{Shape, image};
-use super::wire::{Capacity, DiskRecord, Instance, Items, OperationAnswer, Quotas, TypeRecord};
+use super::wire::{
+    Capacity, DiskRecord, IbPartition, Instance, Items, OperationAnswer, Quotas, TypeRecord,
+};
 use crate::backend::{Backend, Capabilities, Fabric, Key, Machine, Outcome, Plan};
 use async_trait::async_trait;
 use dstack_domain::decide::fits;
@@ -30,18 +32,6 @@ pub struct Crusoe {
     catalogue: Catalogue,
 }
 
-/// A way out for whatever is not done.
-macro_rules! done {
-    ($outcome:expr) => {
-        match $outcome {
-            Outcome::Done(value) => value,
-            Outcome::Refused(why) => return Outcome::Refused(why),
-            Outcome::Unknown(why) => return Outcome::Unknown(why),
-            Outcome::Absent => return Outcome::Absent,
-        }
-    };
-}
-
 impl Crusoe {
     pub fn new(client: Client, owner: Owner, catalogue: Catalogue) -> Self {
         Self {
@@ -54,12 +44,20 @@ impl Crusoe {
     /// Whether the account can be used at all; the cheapest call there is.
     pub async fn check(&self) -> Outcome<()> {
         let path = self.client.project("quotas");
-        match self.client.get::<Quotas>(&path, &[]).await {
-            Outcome::Done(_) => Outcome::Done(()),
-            Outcome::Absent => Outcome::Refused("there is no such project".into()),
-            Outcome::Refused(why) => Outcome::Refused(why),
-            Outcome::Unknown(why) => Outcome::Unknown(why),
-        }
+        let answer = self.client.get::<Quotas>(&path, &[]).await;
+        in_project(answer).map(drop)
+    }
+
+    /// What the account could have, whoever asks.
+    pub async fn every_offer(&self) -> Outcome<Vec<InstanceOffer>> {
+        let types = self.client.project("compute/vms/types");
+        let types = done!(self.client.get::<Items<TypeRecord>>(&types, &[]).await).items;
+        let capacities = done!(self.client.get::<Items<Capacity>>("/capacities", &[]).await).items;
+        let quotas = self.client.project("quotas");
+        // Without them nothing is known about the quota, which is said so.
+        let quotas = self.client.get::<Quotas>(&quotas, &[]).await.done();
+        let quotas = quotas.as_ref().map(|answer| answer.quotas.as_slice());
+        Outcome::Done(offers(&types, &capacities, quotas, &self.catalogue))
     }
 
     fn name(&self, key: &Key) -> Result<String, String> {
@@ -97,17 +95,15 @@ impl Crusoe {
     async fn disk(&self, machine: &str, offer: &InstanceOffer) -> Outcome<String> {
         let name = data_disk(machine);
         match self.find_disk(&name).await {
-            Outcome::Done(disk) => return Outcome::Done(disk.id),
             Outcome::Absent => {}
-            Outcome::Refused(why) => return Outcome::Refused(why),
-            Outcome::Unknown(why) => return Outcome::Unknown(why),
+            found => return found.map(|disk| disk.id),
         }
         let wanted = offer.instance.resources.disk.size_mib >> 10;
         let size = format!("{}GiB", wanted.max(DATA_DISK_GB));
         let body = json!({"name": name, "size": size, "location": offer.region,
             "type": "persistent-ssd", "block_size": 4096});
         let path = self.client.project(DISKS);
-        let answer = made(self.client.post::<OperationAnswer>(&path, &body).await);
+        let answer = in_project(self.client.post::<OperationAnswer>(&path, &body).await);
         done!(self.client.follow(DISKS, done!(answer), MAKING_DISK).await);
         match self.find_disk(&name).await {
             Outcome::Done(disk) => Outcome::Done(disk.id),
@@ -141,17 +137,12 @@ impl Crusoe {
 
     /// Orders a deletion and waits for it; whether the thing is gone is for a list to say.
     async fn end(&self, collection: &str, path: &str) -> Outcome<()> {
-        match self.client.delete(path).await {
-            Outcome::Done(answer) => {
-                if let Ok(operation) = serde_json::from_value::<OperationAnswer>(answer) {
-                    done!(self.client.follow(collection, operation, ENDING).await);
-                }
-                Outcome::Done(())
-            }
-            Outcome::Absent => Outcome::Done(()),
-            Outcome::Refused(why) => Outcome::Refused(why),
-            Outcome::Unknown(why) => Outcome::Unknown(why),
+        let ordered = self.client.delete(path).await;
+        let answer = done!(ordered.if_absent(|| Outcome::Done(Value::Null)));
+        if let Ok(operation) = serde_json::from_value::<OperationAnswer>(answer) {
+            done!(self.client.follow(collection, operation, ENDING).await);
         }
+        Outcome::Done(())
     }
 
     fn body(&self, name: &str, offer: &InstanceOffer, plan: &Plan, disk: Option<&str>) -> Value {
@@ -185,12 +176,9 @@ impl Crusoe {
     }
 }
 
-/// A path that does not exist made nothing.
-fn made<T>(outcome: Outcome<T>) -> Outcome<T> {
-    match outcome {
-        Outcome::Absent => Outcome::Refused("there is no such project".into()),
-        other => other,
-    }
+/// A path that does not exist did nothing.
+fn in_project<T>(outcome: Outcome<T>) -> Outcome<T> {
+    outcome.if_absent(|| Outcome::Refused("there is no such project".into()))
 }
 
 #[async_trait]
@@ -210,14 +198,7 @@ impl Backend for Crusoe {
     }
 
     async fn offers(&self, wanted: &Requirements) -> Outcome<Vec<InstanceOffer>> {
-        let types = self.client.project("compute/vms/types");
-        let types = done!(self.client.get::<Items<TypeRecord>>(&types, &[]).await).items;
-        let capacities = done!(self.client.get::<Items<Capacity>>("/capacities", &[]).await).items;
-        let quotas = self.client.project("quotas");
-        // Without them nothing is known about the quota, which is said so.
-        let quotas = self.client.get::<Quotas>(&quotas, &[]).await.done();
-        let quotas = quotas.as_ref().map(|answer| answer.quotas.as_slice());
-        let mut all = offers(&types, &capacities, quotas, &self.catalogue);
+        let mut all = done!(self.every_offer().await);
         all.retain(|offer| fits(wanted, &offer.instance.resources, 1, 1));
         Outcome::Done(all)
     }
@@ -228,12 +209,8 @@ impl Backend for Crusoe {
             Err(why) => return Outcome::Refused(why),
         };
         match self.instance(&name).await {
-            Outcome::Done(instance) => {
-                return Outcome::Done(self.machine(key.clone(), &instance));
-            }
             Outcome::Absent => {}
-            Outcome::Refused(why) => return Outcome::Refused(why),
-            Outcome::Unknown(why) => return Outcome::Unknown(why),
+            found => return found.map(|instance| self.machine(key.clone(), &instance)),
         }
         let disk = match offer.backend_data.contains_key(NEEDS_DISK) {
             true => Some(done!(self.disk(&name, offer).await)),
@@ -241,7 +218,7 @@ impl Backend for Crusoe {
         };
         let body = self.body(&name, offer, plan, disk.as_deref());
         let path = self.client.project(MACHINES);
-        let answer = made(self.client.post::<OperationAnswer>(&path, &body).await);
+        let answer = in_project(self.client.post::<OperationAnswer>(&path, &body).await);
         let made = done!(self.client.follow(MACHINES, done!(answer), MAKING).await);
         // It says what was made; lists may not yet.
         if let Ok(instance) = serde_json::from_value::<Instance>(made)
@@ -261,8 +238,8 @@ impl Backend for Crusoe {
             // No such name was ever given.
             Err(_) => return Outcome::Absent,
         };
-        let instance = done!(self.instance(&name).await);
-        Outcome::Done(self.machine(key.clone(), &instance))
+        let found = self.instance(&name).await;
+        found.map(|instance| self.machine(key.clone(), &instance))
     }
 
     async fn list(&self, owner: &str) -> Outcome<Vec<Machine>> {
@@ -288,9 +265,8 @@ impl Backend for Crusoe {
         };
         match self.instance(&name).await {
             Outcome::Absent => {}
-            Outcome::Refused(why) => return Outcome::Refused(why),
-            Outcome::Unknown(why) => return Outcome::Unknown(why),
-            Outcome::Done(instance) => {
+            found => {
+                let instance = done!(found);
                 let path = self.client.project(&format!("{MACHINES}/{}", instance.id));
                 if instance.state() != "DELETING" {
                     done!(self.end(MACHINES, &path).await);
@@ -324,10 +300,8 @@ impl Backend for Crusoe {
         let Ok(name) = self.name(key) else {
             return Outcome::Absent;
         };
-        Outcome::Done(fabric(
-            key.clone(),
-            done!(self.client.find_partition(&name).await),
-        ))
+        let found = self.client.find_partition(&name).await;
+        found.map(|found| fabric(key.clone(), found))
     }
 
     async fn list_fabrics(&self, owner: &str) -> Outcome<Vec<Fabric>> {
@@ -349,7 +323,7 @@ impl Backend for Crusoe {
     }
 }
 
-fn fabric(key: Key, partition: Partition) -> Fabric {
+fn fabric(key: Key, partition: IbPartition) -> Fabric {
     Fabric {
         key,
         id: partition.id,

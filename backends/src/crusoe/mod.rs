@@ -5,6 +5,7 @@
 
 mod catalogue;
 mod client;
+mod done;
 mod machines;
 mod names;
 mod offers;
@@ -18,6 +19,5 @@ pub use catalogue::Catalogue;
 pub use client::{Account, Client};
 pub use machines::Crusoe;
 pub use names::Owner;
-pub use partitions::Partition;
 pub use shapes::{Shape, image};
 pub use sign::{AccessKey, BadKey};

@@ -1,17 +1,10 @@
 //! InfiniBand partitions: which network can hold a cluster, and one partition on it by name.
 
 use super::client::Client;
+use super::done::done;
 use super::wire::{IbNetwork, IbPartition};
 use crate::backend::Outcome;
 use serde_json::{Value, json};
-
-/// A partition as it is found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Partition {
-    pub id: String,
-    pub name: String,
-    pub network: String,
-}
 
 /// The network of a location with the most room for machines of a type, if that is enough for all of them. Capacities
 /// are counted in GPUs.
@@ -43,18 +36,13 @@ impl Client {
         location: &str,
         product: &str,
         gpus: u64,
-    ) -> Outcome<Partition> {
+    ) -> Outcome<IbPartition> {
         match self.find_partition(name).await {
             Outcome::Absent => {}
             other => return other,
         }
         let networks = self.project("networking/ib-networks");
-        let networks = match self.list::<IbNetwork>(&networks, &[]).await {
-            Outcome::Done(networks) => networks,
-            Outcome::Refused(why) => return Outcome::Refused(why),
-            Outcome::Unknown(why) => return Outcome::Unknown(why),
-            Outcome::Absent => return Outcome::Unknown("there is no list of networks".into()),
-        };
+        let networks = done!(self.list::<IbNetwork>(&networks, &[]).await);
         let Some(network) = choose(&networks, location, product, gpus) else {
             return Outcome::Refused(format!(
                 "no InfiniBand network in {location} has room for {gpus} GPUs of {product}"
@@ -62,64 +50,36 @@ impl Client {
         };
         let body = json!({"name": name, "ib_network_id": network.id});
         let path = self.project("networking/ib-partitions");
-        match self.post::<IbPartition>(&path, &body).await {
-            Outcome::Done(made) => Outcome::Done(partition(made)),
-            // A path that does not exist created nothing.
-            Outcome::Absent => Outcome::Refused("this account has no InfiniBand partitions".into()),
-            Outcome::Refused(why) => Outcome::Refused(why),
-            Outcome::Unknown(why) => Outcome::Unknown(why),
-        }
+        let made = self.post::<IbPartition>(&path, &body).await;
+        // A path that does not exist created nothing.
+        made.if_absent(|| Outcome::Refused("this account has no InfiniBand partitions".into()))
     }
 
-    pub(super) async fn find_partition(&self, name: &str) -> Outcome<Partition> {
-        match self.list_partitions().await {
-            Outcome::Done(all) => match all.into_iter().find(|one| one.name == name) {
-                Some(found) => Outcome::Done(found),
-                None => Outcome::Absent,
-            },
-            Outcome::Absent => Outcome::Unknown("there is no list of partitions".into()),
-            Outcome::Refused(why) => Outcome::Refused(why),
-            Outcome::Unknown(why) => Outcome::Unknown(why),
-        }
+    pub(super) async fn find_partition(&self, name: &str) -> Outcome<IbPartition> {
+        let mut all = done!(self.list_partitions().await).into_iter();
+        let found = all.find(|one| one.name == name);
+        found.map_or(Outcome::Absent, Outcome::Done)
     }
 
-    pub(super) async fn list_partitions(&self) -> Outcome<Vec<Partition>> {
+    pub(super) async fn list_partitions(&self) -> Outcome<Vec<IbPartition>> {
         let path = self.project("networking/ib-partitions");
-        match self.list::<IbPartition>(&path, &[]).await {
-            Outcome::Done(all) => Outcome::Done(all.into_iter().map(partition).collect()),
-            Outcome::Refused(why) => Outcome::Refused(why),
-            Outcome::Unknown(why) => Outcome::Unknown(why),
-            Outcome::Absent => Outcome::Unknown("there is no list of partitions".into()),
-        }
+        self.list(&path, &[]).await
     }
 
     /// Done only when the list says that it is gone: while a machine is still being deleted, its partition stays.
     pub(super) async fn delete_partition(&self, name: &str) -> Outcome<()> {
         let found = match self.find_partition(name).await {
-            Outcome::Done(found) => found,
             Outcome::Absent => return Outcome::Done(()),
-            Outcome::Refused(why) => return Outcome::Refused(why),
-            Outcome::Unknown(why) => return Outcome::Unknown(why),
+            found => done!(found),
         };
         let path = self.project(&format!("networking/ib-partitions/{}", found.id));
-        match self.delete(&path).await {
-            Outcome::Refused(why) => return Outcome::Refused(why),
-            Outcome::Unknown(why) => return Outcome::Unknown(why),
-            Outcome::Done(Value::Null | _) | Outcome::Absent => {}
-        }
+        let ordered = self.delete(&path).await;
+        done!(ordered.if_absent(|| Outcome::Done(Value::Null)));
         match self.find_partition(name).await {
             Outcome::Absent => Outcome::Done(()),
             Outcome::Done(_) => Outcome::Unknown(format!("the partition {name} is still there")),
             Outcome::Refused(why) | Outcome::Unknown(why) => Outcome::Unknown(why),
         }
-    }
-}
-
-fn partition(record: IbPartition) -> Partition {
-    Partition {
-        id: record.id,
-        name: record.name,
-        network: record.ib_network_id,
     }
 }
 

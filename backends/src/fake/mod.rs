@@ -4,8 +4,8 @@ use crate::backend::{Backend, Capabilities, Key, Machine, Outcome, Plan};
 use async_trait::async_trait;
 use dstack_domain::model::InstanceOffer;
 use dstack_domain::spec::Requirements;
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 
 /// What goes wrong with the next call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,10 +50,8 @@ impl Fake {
         self.world().made
     }
 
-    fn world(&self) -> std::sync::MutexGuard<'_, World> {
-        self.world
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn world(&self) -> parking_lot::MutexGuard<'_, World> {
+        self.world.lock()
     }
 
     fn call<T>(&self, effect: impl FnOnce(&mut World) -> Outcome<T>) -> Outcome<T> {
