@@ -25,9 +25,7 @@ pub async fn backend(args: Backend) -> Outcome {
         BackendCommand::Delete { name, yes } => {
             let kind = BackendType::parse(&name);
             let kind = kind.ok_or_else(|| Failure::refused(format!("{name} is no backend")))?;
-            if !yes && !ui::confirm(&format!("Delete the backend {name}?"))? {
-                return Err(Failure::Declined);
-            }
+            ui::agree(yes, &format!("Delete the backend {name}?"))?;
             project.delete_backends(vec![kind]).await.map_err(refused)?;
             ui::talk("OK");
             Ok(())

@@ -1,7 +1,7 @@
 //! `dstack cluster …`.
 
 use crate::args::{Cluster, ClusterCommand};
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use crate::ui;
 use dstack_api::http::cluster::ClusterStatus;
 use jiff::Timestamp;
@@ -19,9 +19,7 @@ pub async fn cluster(args: Cluster) -> Outcome {
         ClusterCommand::Add { name, address } => client.cluster_add(&name, &address).await,
         ClusterCommand::Promote { name } => client.cluster_promote(&name).await,
         ClusterCommand::Remove { name, yes } => {
-            if !yes && !ui::confirm(&format!("Remove the replica {name} for good?"))? {
-                return Err(Failure::Declined);
-            }
+            ui::agree(yes, &format!("Remove the replica {name} for good?"))?;
             client.cluster_remove(&name).await
         }
     };

@@ -59,9 +59,5 @@ async fn fleet(project: &ProjectClient, name: String, yes: bool) -> Outcome {
 }
 
 fn agree(yes: bool, kind: &str, name: &str) -> Outcome {
-    if yes || ui::confirm(&format!("Delete the {kind} {name}?"))? {
-        Ok(())
-    } else {
-        Err(Failure::Declined)
-    }
+    ui::agree(yes, &format!("Delete the {kind} {name}?"))
 }

@@ -1,7 +1,7 @@
 //! `dstack fleet …`.
 
 use crate::args::{Fleet, FleetCommand, FleetDelete};
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use crate::ui;
 use dstack_api::client::ProjectClient;
 use dstack_api::http::fleets::GetFleet;
@@ -67,9 +67,7 @@ async fn delete(project: &ProjectClient, which: FleetDelete) -> Outcome {
             which.name
         )
     };
-    if !which.yes && !ui::confirm(&format!("Delete {what}?"))? {
-        return Err(Failure::Declined);
-    }
+    ui::agree(which.yes, &format!("Delete {what}?"))?;
     if which.instances.is_empty() {
         project
             .delete_fleets(vec![which.name])

@@ -2,7 +2,7 @@
 
 use super::refused;
 use crate::args::{Gateway, GatewayCommand};
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use crate::ui;
 use dstack_api::client::ProjectClient;
 use jiff::Timestamp;
@@ -35,9 +35,7 @@ pub async fn gateway(args: Gateway) -> Outcome {
         }
         GatewayCommand::Delete(which) => {
             project.get_gateway(&which.name).await.map_err(refused)?;
-            if !which.yes && !ui::confirm(&format!("Delete the gateway {}?", which.name))? {
-                return Err(Failure::Declined);
-            }
+            ui::agree(which.yes, &format!("Delete the gateway {}?", which.name))?;
             let names = vec![which.name];
             project.delete_gateways(names).await.map_err(refused)?;
             ui::talk("Deleting");

@@ -1,7 +1,7 @@
 //! `dstack project …`: only this machine's configuration; `add` also asks the server.
 
 use crate::args::{Project, ProjectAdd, ProjectCommand, ProjectDelete};
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use crate::settings::{Settings, config_path, split_urls};
 use crate::ui::{self, Table};
 use dstack_api::client::{ConfigFile, ConfigFileError, Entry};
@@ -100,14 +100,10 @@ async fn add(add: ProjectAdd) -> Outcome {
 }
 
 fn delete(which: &ProjectDelete) -> Outcome {
-    if !which.yes
-        && !ui::confirm(&format!(
-            "Forget project {}? The server keeps it.",
-            which.name
-        ))?
-    {
-        return Err(Failure::Declined);
-    }
+    ui::agree(
+        which.yes,
+        &format!("Forget project {}? The server keeps it.", which.name),
+    )?;
     change(|file| file.remove(&which.name))
 }
 

@@ -1,7 +1,7 @@
 //! `dstack secret …`.
 
 use crate::args::{Secret, SecretCommand};
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use crate::ui::{self, Table};
 use serde_json::json;
 
@@ -39,9 +39,7 @@ pub async fn secret(args: Secret) -> Outcome {
             ui::talk("OK");
         }
         SecretCommand::Delete { name, yes } => {
-            if !yes && !ui::confirm(&format!("Delete the secret {name}?"))? {
-                return Err(Failure::Declined);
-            }
+            ui::agree(yes, &format!("Delete the secret {name}?"))?;
             project
                 .delete_secrets(vec![name])
                 .await

@@ -31,7 +31,7 @@ pub async fn export(args: Export) -> Outcome {
                 "add_exported_gateways": change.add_gateways, "remove_exported_gateways": change.remove_gateways}),
         ),
         ExportCommand::Delete(which) => {
-            agree(which.yes, &format!("Delete the export {}?", which.name))?;
+            ui::agree(which.yes, &format!("Delete the export {}?", which.name))?;
             ("delete", json!({ "name": which.name }))
         }
     };
@@ -50,7 +50,7 @@ pub async fn import(args: Import) -> Outcome {
                     "{export} does not say whose it is: write PROJECT/NAME"
                 )));
             };
-            agree(yes, &format!("Delete the import {export}?"))?;
+            ui::agree(yes, &format!("Delete the import {export}?"))?;
             (
                 "delete",
                 json!({"export_project_name": owner, "export_name": name}),
@@ -59,13 +59,6 @@ pub async fn import(args: Import) -> Outcome {
     };
     show(project.imports(verb, &request).await.map_err(refused)?);
     Ok(())
-}
-
-fn agree(yes: bool, question: &str) -> Outcome {
-    match yes || ui::confirm(question)? {
-        true => Ok(()),
-        false => Err(Failure::Declined),
-    }
 }
 
 fn show(answer: Value) {

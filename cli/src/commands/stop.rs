@@ -1,7 +1,7 @@
 //! `dstack stop`.
 
 use crate::args::Stop;
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use crate::ui;
 
 /// Asks, orders the stop, and does not wait for it.
@@ -16,9 +16,7 @@ pub async fn stop(args: Stop) -> Outcome {
         return Ok(());
     }
     let verb = if args.abort { "Abort" } else { "Stop" };
-    if !args.yes && !ui::confirm(&format!("{verb} the run {}?", args.run))? {
-        return Err(Failure::Declined);
-    }
+    ui::agree(args.yes, &format!("{verb} the run {}?", args.run))?;
     project
         .stop_runs(vec![args.run], args.abort)
         .await

@@ -2,7 +2,7 @@
 
 use super::refused;
 use crate::args::{Volume, VolumeCommand};
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use crate::ui;
 use jiff::Timestamp;
 use serde_json::json;
@@ -34,9 +34,7 @@ pub async fn volume(args: Volume) -> Outcome {
         }
         VolumeCommand::Delete(which) => {
             project.get_volume(&which.name).await.map_err(refused)?;
-            if !which.yes && !ui::confirm(&format!("Delete the volume {}?", which.name))? {
-                return Err(Failure::Declined);
-            }
+            ui::agree(which.yes, &format!("Delete the volume {}?", which.name))?;
             let names = vec![which.name];
             project.delete_volumes(names).await.map_err(refused)?;
             ui::talk("Deleting");

@@ -18,3 +18,11 @@ pub fn confirm(question: &str) -> Outcome<bool> {
     let read = std::io::stdin().lock().read_line(&mut answer);
     Ok(read.is_ok() && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
+
+/// Goes on when `yes` was passed or the person says so; else the command ends as declined.
+pub fn agree(yes: bool, question: &str) -> Outcome {
+    match yes || confirm(question)? {
+        true => Ok(()),
+        false => Err(Failure::Declined),
+    }
+}

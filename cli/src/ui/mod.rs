@@ -14,7 +14,7 @@ pub mod places;
 pub mod plan;
 pub mod runs;
 
-pub use confirm::confirm;
+pub use confirm::{agree, confirm};
 pub use table::Table;
 pub use time::{ago, duration};
 

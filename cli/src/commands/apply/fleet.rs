@@ -80,7 +80,7 @@ async fn go_ahead(project: &ProjectClient, plan: &FleetPlan, args: &Apply) -> Ou
             .name
             .as_deref()
             .unwrap_or("with a generated name");
-        return agree(args, &format!("Create the fleet {name}?"));
+        return ui::agree(args.yes, &format!("Create the fleet {name}?")).map(|()| true);
     };
     let unchanged = plan.effective_spec.as_ref() == Some(&current.spec);
     if unchanged && !args.force {
@@ -90,13 +90,14 @@ async fn go_ahead(project: &ProjectClient, plan: &FleetPlan, args: &Apply) -> Ou
         }
     }
     if plan.action == Some(ApplyAction::Update) && !unchanged {
-        return agree(
-            args,
+        return ui::agree(
+            args.yes,
             &format!("Update the fleet {} in place?", current.name),
-        );
+        )
+        .map(|()| true);
     }
-    agree(
-        args,
+    ui::agree(
+        args.yes,
         &format!("Delete the fleet {} and create it anew?", current.name),
     )?;
     project
@@ -105,14 +106,6 @@ async fn go_ahead(project: &ProjectClient, plan: &FleetPlan, args: &Apply) -> Ou
         .map_err(refused)?;
     wait_gone(project, &current.name).await?;
     Ok(true)
-}
-
-fn agree(args: &Apply, question: &str) -> Outcome<bool> {
-    if args.yes || ui::confirm(question)? {
-        Ok(true)
-    } else {
-        Err(Failure::Declined)
-    }
 }
 
 async fn wait_ready(project: &ProjectClient, mut fleet: Fleet) -> Outcome {

@@ -136,14 +136,14 @@ async fn go_ahead(
             .run_name
             .as_deref()
             .map_or(String::new(), |name| format!(" {name}"));
-        agree(args, &format!("Submit the run{name}?"))?;
+        ui::agree(args.yes, &format!("Submit the run{name}?"))?;
         return Ok(Some(plan.current_resource.as_ref().map(RunSnapshot::from)));
     };
     let name = current.run_spec.run_name.clone().unwrap_or_default();
     let unchanged = plan.effective_run_spec.as_ref() == Some(&current.run_spec);
     if plan.action == ApplyAction::Update && !unchanged {
-        agree(
-            args,
+        ui::agree(
+            args.yes,
             &format!("Active run {name} exists and can be updated in place. Update it?"),
         )?;
         return Ok(Some(Some(RunSnapshot::from(current))));
@@ -157,8 +157,8 @@ async fn go_ahead(
             return Ok(None);
         }
     }
-    agree(
-        args,
+    ui::agree(
+        args.yes,
         &format!("Stop the active run {name} and override it?"),
     )?;
     project
@@ -167,14 +167,6 @@ async fn go_ahead(
         .map_err(refused)?;
     let stopped = wait_finished(project, &name).await?;
     Ok(Some(stopped.as_ref().map(RunSnapshot::from)))
-}
-
-fn agree(args: &Apply, question: &str) -> Outcome {
-    if args.yes || ui::confirm(question)? {
-        Ok(())
-    } else {
-        Err(Failure::Declined)
-    }
 }
 
 async fn wait_finished(project: &ProjectClient, name: &str) -> Outcome<Option<Run>> {
