@@ -27,6 +27,7 @@ pub fn check(state: &State) -> Vec<Finding> {
     check_submissions(state, &mut findings);
     check_runs(state, &mut findings);
     check_names(state, &mut findings);
+    check_ledger(state, &mut findings);
     findings
 }
 
@@ -87,8 +88,14 @@ fn check_instances(state: &State, findings: &mut Vec<Finding>) {
                 ),
             );
         }
+        // A machine in a cloud may have jobs before it is there.
+        let comes = !instance.is_own_host()
+            && matches!(
+                instance.status,
+                InstanceStatus::Pending | InstanceStatus::Provisioning
+            );
         let busy = instance.status == InstanceStatus::Busy;
-        if busy == instance.jobs.is_empty() {
+        if busy == instance.jobs.is_empty() && !comes {
             broken(
                 findings,
                 format!(
@@ -190,12 +197,56 @@ fn check_names(state: &State, findings: &mut Vec<Finding>) {
         }
     }
     let mut hosts = BTreeSet::new();
-    for instance in state.instances() {
-        if !hosts.insert(instance.remote.address()) {
+    let own = state.instances().filter(|instance| instance.is_own_host());
+    for remote in own.filter_map(|instance| instance.remote.as_ref()) {
+        if !hosts.insert(remote.address()) {
             broken(
                 findings,
-                format!("host {} is in two places", instance.remote.address()),
+                format!("host {} is in two places", remote.address()),
             );
+        }
+    }
+}
+
+/// Everything that may lie in an account has a record, and every record an owner who will see to its end.
+fn check_ledger(state: &State, findings: &mut Vec<Finding>) {
+    let mut keys = BTreeSet::new();
+    for intent in state.intents() {
+        let key = &intent.key;
+        if !keys.insert((intent.project_id, intent.kind(), key.clone())) {
+            broken(findings, format!("two records are named {key}"));
+        }
+        if intent.issued_at.is_none() && intent.may_exist() && intent.fleet_id.is_some() {
+            broken(findings, format!("{key} may exist, but was never issued"));
+        }
+        if intent.fleet_id.is_some_and(|id| state.fleet(id).is_none()) {
+            let what = format!("{key} has no fleet");
+            findings.push(Finding {
+                grade: Grade::Leak,
+                what,
+            });
+        }
+        if let Some(instance) = intent.instance()
+            && state.instance(instance).is_none()
+        {
+            let what = format!("machine {key} has no instance");
+            findings.push(Finding {
+                grade: Grade::Leak,
+                what,
+            });
+        }
+        if intent.fabric().is_some_and(|id| state.intent(id).is_none()) {
+            broken(
+                findings,
+                format!("machine {key} is in a fabric without a record"),
+            );
+        }
+    }
+    for instance in state.instances() {
+        let record = instance.made.as_ref().and_then(|made| made.intent);
+        if record.is_some_and(|id| state.intent(id).is_none()) {
+            let name = &instance.name;
+            broken(findings, format!("the machine of {name} has no record"));
         }
     }
 }

@@ -1,10 +1,12 @@
 //! What the leader knows but does not replicate: liveness of agents, actions in flight, how far
 //! job output has been stored. Facts may be missing or late; every decision must stay right then.
 
-use crate::ids::{InstanceId, SubmissionId};
+use crate::ids::{InstanceId, ProjectId, SubmissionId};
+use crate::model::InstanceOffer;
 use crate::step::ActionKey;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
@@ -13,6 +15,9 @@ pub struct Facts {
     /// Exited submissions whose output is stored by a majority to its end. Their agents may
     /// forget them. Without this fact a job waits for its output until `DRAIN_LIMIT`.
     pub drained: BTreeSet<SubmissionId>,
+    /// What the clouds of a project offered when they were asked last, not long ago. A project that
+    /// is not here is asked first.
+    pub offers: BTreeMap<ProjectId, Arc<Vec<InstanceOffer>>>,
     /// Since when this replica leads: silence is counted from here at the earliest.
     pub leader_since: Timestamp,
 }

@@ -73,6 +73,8 @@ id! {
     /// An uploaded code or file archive.
     ArchiveId,
     EventId,
+    /// One record of the ledger.
+    IntentId,
     /// A client's write, stable over its retries.
     RequestId,
 }

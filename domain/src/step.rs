@@ -3,7 +3,7 @@
 
 use crate::command::Command;
 use crate::decide::DesiredSet;
-use crate::ids::InstanceId;
+use crate::ids::{InstanceId, IntentId, ProjectId};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,8 +25,8 @@ pub enum Step {
     Act(Action),
 }
 
-/// An effect in the world. The generation is that of the record the action was built from; an
-/// outcome recorded with an older generation is refused.
+/// An effect in the world, or a question to it. The generation is that of the record the action was
+/// built from; an outcome recorded with an older generation is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Reach the host over SSH, bring up the agent, learn what the host is. Also heals a host
@@ -40,28 +40,31 @@ pub enum Action {
         instance: InstanceId,
         generation: u64,
     },
+    /// Make what the record names. Issued once in its life. Recorded by `RecordIntent`, as are the next two.
+    Create { intent: IntentId, generation: u64 },
+    /// Look whether it is there, and where.
+    Find { intent: IntentId, generation: u64 },
+    /// End it, and look whether it is gone.
+    Release { intent: IntentId, generation: u64 },
+    /// Ask the project's clouds what they offer. Nothing is recorded: the answer is a fact.
+    FetchOffers { project: ProjectId },
 }
 
 impl Action {
     pub fn key(&self) -> ActionKey {
-        match self {
-            Action::ConnectHost { instance, .. } => ActionKey {
-                verb: Verb::ConnectHost,
-                instance: *instance,
-            },
-            Action::ReleaseHost { instance, .. } => ActionKey {
-                verb: Verb::ReleaseHost,
-                instance: *instance,
-            },
-        }
-    }
-
-    pub fn generation(&self) -> u64 {
-        match self {
-            Action::ConnectHost { generation, .. } | Action::ReleaseHost { generation, .. } => {
-                *generation
+        let (verb, subject) = match *self {
+            Action::ConnectHost { instance, .. } => {
+                (Verb::ConnectHost, Subject::Instance(instance))
             }
-        }
+            Action::ReleaseHost { instance, .. } => {
+                (Verb::ReleaseHost, Subject::Instance(instance))
+            }
+            Action::Create { intent, .. } => (Verb::Create, Subject::Intent(intent)),
+            Action::Find { intent, .. } => (Verb::Find, Subject::Intent(intent)),
+            Action::Release { intent, .. } => (Verb::Release, Subject::Intent(intent)),
+            Action::FetchOffers { project } => (Verb::FetchOffers, Subject::Project(project)),
+        };
+        ActionKey { verb, subject }
     }
 }
 
@@ -69,13 +72,25 @@ impl Action {
 pub enum Verb {
     ConnectHost,
     ReleaseHost,
+    Create,
+    Find,
+    Release,
+    FetchOffers,
+}
+
+/// The record, or the owner, an action is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    Instance(InstanceId),
+    Intent(IntentId),
+    Project(ProjectId),
 }
 
 /// At most one action per key is in flight at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ActionKey {
     pub verb: Verb,
-    pub instance: InstanceId,
+    pub subject: Subject,
 }
 
 impl fmt::Display for ActionKey {
@@ -83,7 +98,15 @@ impl fmt::Display for ActionKey {
         let verb = match self.verb {
             Verb::ConnectHost => "connect-host",
             Verb::ReleaseHost => "release-host",
+            Verb::Create => "create",
+            Verb::Find => "find",
+            Verb::Release => "release",
+            Verb::FetchOffers => "fetch-offers",
         };
-        write!(f, "{verb}/{}", self.instance)
+        match self.subject {
+            Subject::Instance(id) => write!(f, "{verb}/{id}"),
+            Subject::Intent(id) => write!(f, "{verb}/{id}"),
+            Subject::Project(id) => write!(f, "{verb}/{id}"),
+        }
     }
 }

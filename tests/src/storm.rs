@@ -17,6 +17,9 @@ pub fn all_faults() -> Faults {
         late_report: 300,
         lost_outcome: 200,
         failed_connect: 200,
+        cloud_error: 200,
+        no_capacity: 150,
+        stillborn: 50,
     }
 }
 

@@ -1,12 +1,11 @@
 //! Creating a fleet, or changing its hosts in place. The record of a new host is the intention to
 //! connect it; the leader acts on that record.
 
-use super::{Outcome, Reply, events};
+use super::{Outcome, Reply, events, new_instance};
 use crate::access;
-use crate::ids::{FleetId, InstanceId, ProjectId};
+use crate::ids::{FleetId, ProjectId};
 use crate::model::{
-    Fleet, FleetStatus, Health, Instance, InstanceReason, InstanceStatus, Lawful, ProjectRole,
-    RemoteHost,
+    Fleet, FleetStatus, Instance, InstanceReason, InstanceStatus, Lawful, ProjectRole, RemoteHost,
 };
 use crate::rejection::Rejection;
 use crate::spec::diff::{Update, fleet_update};
@@ -100,6 +99,8 @@ impl ApplyFleet {
             status_message: None,
             version: 0,
             next_instance_num: 0,
+            site: None,
+            scarce: BTreeMap::new(),
         };
         let target = events::fleet(draft, &fleet);
         draft.emit(
@@ -108,6 +109,9 @@ impl ApplyFleet {
             &[fleet.id.bytes()],
         );
         self.add_hosts(draft, &mut fleet, &self.hosts)?;
+        for _ in 0..fleet.nodes().map_or(0, |nodes| nodes.target) {
+            new_instance::add_machine(draft, &mut fleet, "Instance created on fleet submission");
+        }
         draft.put_fleet(fleet);
         Ok(Reply::Fleet(self.fleet))
     }
@@ -126,6 +130,8 @@ impl ApplyFleet {
         let mut updated = fleet.as_ref().clone();
         updated.version += 1;
         updated.spec = Arc::new(self.spec.clone());
+        // Whatever could not be had for the old specification is asked for again.
+        updated.scarce.clear();
         let wanted: BTreeMap<String, &HostOrder> = self
             .hosts
             .iter()
@@ -133,16 +139,18 @@ impl ApplyFleet {
             .collect();
         let present: Vec<Arc<Instance>> = draft.instances_of(fleet.id).cloned().collect();
         let mut kept = BTreeSet::new();
-        for instance in &present {
-            match wanted.get(&instance.remote.address()) {
+        for instance in present.iter().filter(|present| present.is_own_host()) {
+            let address = instance.remote.as_ref().map(RemoteHost::address);
+            let address = address.unwrap_or_default();
+            match wanted.get(&address) {
                 Some(order) if instance.status != InstanceStatus::Terminating => {
-                    kept.insert(instance.remote.address());
+                    kept.insert(address);
                     refresh(draft, instance, order);
                 }
                 Some(_) => {
                     return Err(Rejection::error(format!(
                         "Host {} is still being released",
-                        instance.remote.hostname
+                        instance.hostname()
                     ))
                     .hint("Wait until it is gone, then apply again."));
                 }
@@ -198,55 +206,9 @@ impl ApplyFleet {
             ));
         }
         for order in hosts {
-            let instance = new_instance(fleet, order, draft.at);
-            fleet.next_instance_num += 1;
-            let targets = vec![
-                events::instance(draft, &instance),
-                events::fleet(draft, fleet),
-            ];
-            draft.emit(
-                "Instance created on fleet submission. Status: PENDING",
-                targets,
-                &[fleet.id.bytes()],
-            );
-            draft.put_instance(instance);
+            new_instance::add_host(draft, fleet, order);
         }
         Ok(())
-    }
-}
-
-fn new_instance(fleet: &Fleet, order: &HostOrder, at: jiff::Timestamp) -> Instance {
-    let num = fleet.next_instance_num;
-    Instance {
-        id: InstanceId::derived("instance", &[&fleet.id.bytes(), &num.to_be_bytes()]),
-        project_id: fleet.project_id,
-        fleet_id: fleet.id,
-        num,
-        name: format!("{}-{num}", fleet.name),
-        created_at: at,
-        status: InstanceStatus::Pending,
-        remote: order.remote.clone(),
-        requested_blocks: order.blocks,
-        generation: 0,
-        attempts: 0,
-        retry_at: None,
-        last_error: None,
-        host_key: None,
-        facts: None,
-        instance_type: None,
-        agent_version: None,
-        runtime: None,
-        boot_id: None,
-        total_blocks: None,
-        unreachable: false,
-        health: Health::Healthy,
-        jobs: BTreeSet::new(),
-        busy_blocks: 0,
-        lingering: BTreeSet::new(),
-        idle_since: None,
-        termination_reason: None,
-        termination_message: None,
-        finished_at: None,
     }
 }
 
@@ -264,11 +226,11 @@ fn refresh(draft: &mut Draft, instance: &Arc<Instance>, order: &HostOrder) {
         instance.status,
         InstanceStatus::Pending | InstanceStatus::Provisioning
     );
-    if !waiting && open(&instance.remote) == open(&order.remote) {
+    if !waiting && instance.remote.as_ref().map(open) == Some(open(&order.remote)) {
         return;
     }
     let mut changed = instance.as_ref().clone();
-    changed.remote = order.remote.clone();
+    changed.remote = Some(order.remote.clone());
     if waiting {
         changed.requested_blocks = order.blocks;
     }
@@ -282,7 +244,7 @@ fn remove_host(draft: &mut Draft, instance: &Arc<Instance>) -> Result<(), Reject
     if !instance.jobs.is_empty() {
         return Err(Rejection::error(format!(
             "Cannot remove host {}: a job runs on it",
-            instance.remote.hostname
+            instance.hostname()
         ))
         .hint("Stop the run first: `dstack stop`."));
     }

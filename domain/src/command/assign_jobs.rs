@@ -6,10 +6,9 @@ use crate::ids::{InstanceId, RunId, SubmissionId};
 use crate::model::{
     Availability, GpuShare, Instance, InstanceOffer, InstanceRuntime, InstanceStatus, InstanceType,
     JobProvisioningData, JobRuntimeData, JobStatus, Lawful, NetworkMode, Placement, Resources, Run,
-    SshConnection,
+    SshConnection, Submission,
 };
 use crate::rejection::Rejection;
-use crate::spec::BackendType;
 use crate::state::Draft;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -64,14 +63,23 @@ fn assign(
             instance.name, order.blocks
         )));
     }
-    let place = place(draft, &instance, order);
-    let mut changed = submission.as_ref().clone();
-    changed.provisioning_data = Some(provisioning_data(draft, &instance)?);
-    changed.runtime_data = Some(runtime_data(&instance, &place));
-    changed.placement = Some(place);
-    let mut host = instance.as_ref().clone();
+    hold(draft, run, &submission, &instance, order.blocks)?;
+    Ok(instance.fleet_id)
+}
+
+/// Gives the job its part of the instance.
+pub(super) fn hold(
+    draft: &mut Draft,
+    run: &Run,
+    submission: &Submission,
+    instance: &Instance,
+    blocks: u32,
+) -> Result<(), Rejection> {
+    let mut changed = submission.clone();
+    give(draft, instance, &mut changed, blocks)?;
+    let mut host = instance.clone();
     host.jobs.insert(submission.id);
-    host.busy_blocks += order.blocks;
+    host.busy_blocks += blocks;
     settle(draft, &mut host);
     let message = format!(
         "Job assigned to instance. Instance status: {} ({}/{} blocks busy)",
@@ -87,7 +95,37 @@ fn assign(
     job_end::set_status(draft, run, &mut changed, JobStatus::Provisioning)?;
     draft.put_instance(host);
     draft.put_submission(changed);
-    Ok(instance.fleet_id)
+    Ok(())
+}
+
+/// What the job is told about its part of the instance.
+fn give(
+    draft: &Draft,
+    instance: &Instance,
+    submission: &mut Submission,
+    blocks: u32,
+) -> Result<(), Rejection> {
+    let place = place(draft, instance, blocks);
+    submission.provisioning_data = Some(provisioning_data(draft, instance)?);
+    submission.runtime_data = Some(runtime_data(instance, &place));
+    submission.placement = Some(place);
+    Ok(())
+}
+
+/// The machine came after its jobs: now they are told where it is, and what it has.
+pub(super) fn refresh(draft: &mut Draft, instance: &Instance) {
+    for id in &instance.jobs {
+        let Some(submission) = draft.submission(*id).cloned() else {
+            continue;
+        };
+        let Some(placement) = &submission.placement else {
+            continue;
+        };
+        let mut changed = submission.as_ref().clone();
+        if give(draft, instance, &mut changed, placement.blocks).is_ok() {
+            draft.put_submission(changed);
+        }
+    }
 }
 
 /// Busy while it has jobs, idle otherwise. An instance that is on its way in or out stays so.
@@ -114,11 +152,11 @@ pub(super) fn settle(draft: &mut Draft, instance: &mut Instance) {
 }
 
 /// The part of the host the job holds.
-fn place(draft: &Draft, instance: &Instance, order: &Assignment) -> Placement {
+fn place(draft: &Draft, instance: &Instance, blocks: u32) -> Placement {
     let total = instance.total_blocks.unwrap_or(1).max(1);
     let facts = instance.facts.clone().unwrap_or_default();
-    let share = (facts.gpus.len() as u32) * order.blocks / total;
-    let whole = order.blocks >= total;
+    let share = (facts.gpus.len() as u32) * blocks / total;
+    let whole = blocks >= total;
     let gpus = match share {
         0 => GpuShare::None,
         _ if whole => GpuShare::All,
@@ -127,13 +165,11 @@ fn place(draft: &Draft, instance: &Instance, order: &Assignment) -> Placement {
     Placement {
         instance: instance.id,
         assigned_at: draft.at,
-        blocks: order.blocks,
+        blocks,
         gpus,
         gpu_count: share,
-        cpu_limit: (!whole)
-            .then(|| f64::from(facts.cpus) * f64::from(order.blocks) / f64::from(total)),
-        memory_limit_mib: (!whole)
-            .then(|| facts.memory_mib * u64::from(order.blocks) / u64::from(total)),
+        cpu_limit: (!whole).then(|| f64::from(facts.cpus) * f64::from(blocks) / f64::from(total)),
+        memory_limit_mib: (!whole).then(|| facts.memory_mib * u64::from(blocks) / u64::from(total)),
     }
 }
 
@@ -162,22 +198,23 @@ fn provisioning_data(draft: &Draft, instance: &Instance) -> Result<JobProvisioni
     let instance_type = known
         .ok_or_else(|| Rejection::stale(format!("Instance {} is not known yet", instance.name)))?;
     let facts = instance.facts.as_ref();
-    let proxy = instance.remote.proxy_jump.as_ref();
+    let remote = instance.remote.as_ref();
+    let proxy = remote.and_then(|remote| remote.proxy_jump.as_ref());
     Ok(JobProvisioningData {
-        backend: BackendType::Remote,
+        backend: instance.backend(),
         base_backend: None,
         instance_type,
         instance_id: instance.name.clone(),
-        hostname: Some(instance.remote.hostname.clone()),
+        hostname: remote.map(|remote| remote.hostname.clone()),
         internal_ip: addresses::internal_ip(draft, instance),
         public_ip_enabled: true,
         instance_network: None,
-        region: "remote".into(),
+        region: instance.region().to_owned(),
         availability_zone: None,
         reservation: None,
-        price: 0.0,
-        username: instance.remote.user.clone(),
-        ssh_port: Some(instance.remote.port),
+        price: instance.price(),
+        username: remote.map(|remote| remote.user.clone()).unwrap_or_default(),
+        ssh_port: remote.map(|remote| remote.port),
         dockerized: true,
         ssh_proxy: proxy.map(|proxy| SshConnection {
             hostname: proxy.hostname.clone(),
@@ -206,24 +243,25 @@ fn runtime_data(instance: &Instance, place: &Placement) -> JobRuntimeData {
         offer: instance
             .instance_type
             .as_ref()
-            .map(|kind| offer(kind, place.blocks, total, Availability::Available)),
+            .map(|kind| part(instance, kind, place.blocks, Availability::Available)),
         working_dir: None,
         username: None,
     }
 }
 
-/// A part of a host as an offer. The price is the whole host's: nothing.
-pub(crate) fn offer(
+/// A part of an instance as an offer. The price is the whole instance's.
+pub(crate) fn part(
+    instance: &Instance,
     kind: &InstanceType,
     blocks: u32,
-    total: u32,
     availability: Availability,
 ) -> InstanceOffer {
-    let share = |whole: u64| whole * u64::from(blocks) / u64::from(total.max(1));
+    let total = instance.total_blocks.unwrap_or(1).max(1);
+    let share = |whole: u64| whole * u64::from(blocks) / u64::from(total);
     let whole = &kind.resources;
     let gpus = share(whole.gpus.len() as u64) as usize;
     InstanceOffer {
-        backend: BackendType::Remote,
+        backend: instance.backend(),
         instance: InstanceType {
             name: kind.name.clone(),
             resources: Resources {
@@ -233,8 +271,8 @@ pub(crate) fn offer(
                 ..whole.clone()
             },
         },
-        region: "remote".into(),
-        price: 0.0,
+        region: instance.region().to_owned(),
+        price: instance.price(),
         backend_data: Default::default(),
         availability,
         availability_zones: None,

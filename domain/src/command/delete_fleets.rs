@@ -65,13 +65,18 @@ fn delete(draft: &mut Draft, fleet: &Arc<Fleet>) {
             begin_release(draft, instance, InstanceReason::TerminatedByUser);
         }
     }
-    if instances.is_empty() {
-        end_fleet(draft, fleet);
+    if let Some(fleet) = draft.fleet(fleet.id).cloned() {
+        end_if_empty(draft, &fleet);
     }
 }
 
-/// The last instance is gone, so the fleet goes too.
-pub(super) fn end_fleet(draft: &mut Draft, fleet: &Fleet) {
+/// A fleet on its way out goes with its last instance, and the last thing that was made for it.
+pub(super) fn end_if_empty(draft: &mut Draft, fleet: &Fleet) {
+    let empty = draft.instances_of(fleet.id).next().is_none()
+        && draft.intents_of(fleet.id).next().is_none();
+    if fleet.status != FleetStatus::Terminating || !empty {
+        return;
+    }
     let target = events::fleet(draft, fleet);
     draft.emit("Fleet deleted", vec![target], &[fleet.id.bytes()]);
     draft.remove_fleet(fleet.id);

@@ -2,7 +2,7 @@
 
 use super::{Outcome, Reply, events};
 use crate::ids::InstanceId;
-use crate::model::{FleetStatus, InstanceStatus, Lawful};
+use crate::model::{InstanceStatus, Lawful};
 use crate::rejection::Rejection;
 use crate::state::Draft;
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,15 @@ impl InstanceGone {
                 instance.name
             )));
         }
+        if draft
+            .intents_of(instance.fleet_id)
+            .any(|intent| intent.instance() == Some(instance.id))
+        {
+            return Err(Rejection::stale(format!(
+                "The machine of instance {} may still be there",
+                instance.name
+            )));
+        }
         let mut message = format!(
             "Instance status changed {} -> TERMINATED",
             instance.status.shout()
@@ -41,10 +50,7 @@ impl InstanceGone {
         let Some(fleet) = draft.fleet(instance.fleet_id).cloned() else {
             return Ok(Reply::None);
         };
-        if fleet.status == FleetStatus::Terminating && draft.instances_of(fleet.id).next().is_none()
-        {
-            super::delete_fleets::end_fleet(draft, &fleet);
-        }
+        super::delete_fleets::end_if_empty(draft, &fleet);
         Ok(Reply::None)
     }
 }

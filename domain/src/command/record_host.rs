@@ -80,7 +80,7 @@ fn check_key(instance: &Instance, host_key: &str) -> Result<(), Rejection> {
     match &instance.host_key {
         Some(known) if known != host_key => Err(Rejection::error(format!(
             "Host {} shows another host key than before",
-            instance.remote.hostname
+            instance.hostname()
         ))
         .hint("If the host was reinstalled, remove it from the fleet and add it again.")),
         _ => Ok(()),
@@ -114,12 +114,17 @@ fn connected(
         instance.status,
         InstanceStatus::Pending | InstanceStatus::Provisioning
     ) {
-        match split(instance.requested_blocks, &host.facts) {
+        let split = match instance.total_blocks {
+            Some(blocks) => Ok(blocks),
+            None => split(instance.requested_blocks, &host.facts),
+        };
+        match split {
             Ok(blocks) => {
                 instance.total_blocks = Some(blocks);
-                instance.instance_type = Some(instance_type(&host.facts));
-                instance.idle_since = Some(draft.at);
-                set_status(draft, instance, InstanceStatus::Idle);
+                if instance.is_own_host() {
+                    instance.instance_type = Some(instance_type(&host.facts));
+                }
+                welcome(draft, instance);
             }
             Err(message) => {
                 instance.termination_reason = Some(InstanceReason::Error);
@@ -130,6 +135,17 @@ fn connected(
         }
     }
     Ok(())
+}
+
+/// Idle, or busy with the jobs that waited for it.
+fn welcome(draft: &mut Draft, instance: &mut Instance) {
+    if instance.jobs.is_empty() {
+        instance.idle_since = Some(draft.at);
+        set_status(draft, instance, InstanceStatus::Idle);
+    } else {
+        set_status(draft, instance, InstanceStatus::Busy);
+        super::assign_jobs::refresh(draft, instance);
+    }
 }
 
 fn failed(draft: &mut Draft, instance: &mut Instance, reason: &str) {

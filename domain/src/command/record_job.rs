@@ -54,6 +54,7 @@ impl RecordJob {
                 "The job has ended, or is not on this host",
             ));
         }
+        self.note_use(draft);
         match &self.observation {
             JobObservation::Preparing { pull } => preparing(draft, &run, &submission, *pull),
             JobObservation::Running { .. } => self.running(draft, &run, &submission),
@@ -62,6 +63,18 @@ impl RecordJob {
             JobObservation::Lost => lost(draft, &run, &submission),
         }?;
         Ok(Reply::None)
+    }
+
+    /// A machine that was made for a run may idle once it was of use to it.
+    fn note_use(&self, draft: &mut Draft) {
+        let Some(instance) = draft.instance(self.instance).cloned() else {
+            return;
+        };
+        let mut changed = instance.as_ref().clone();
+        if let Some(made) = changed.made.as_mut().filter(|made| !made.used) {
+            made.used = true;
+            draft.put_instance(changed);
+        }
     }
 
     fn running(

@@ -9,7 +9,8 @@ use std::net::IpAddr;
 /// address in a private network that all hosts of the fleet share; else the host name, if it is an
 /// address. IPv6 must be asked for: `ADDRESS:PORT`, as most launchers write it, is wrong with it.
 pub fn internal_ip(state: &State, instance: &Instance) -> Option<String> {
-    if let Some(ip) = &instance.remote.internal_ip {
+    let remote = instance.remote.as_ref()?;
+    if let Some(ip) = &remote.internal_ip {
         return Some(ip.clone());
     }
     let own = instance.facts.as_ref().map(addresses).unwrap_or_default();
@@ -23,7 +24,7 @@ pub fn internal_ip(state: &State, instance: &Instance) -> Option<String> {
             .find(|address| network.contains(address.ip))
             .map(|address| address.ip.to_string());
     }
-    let literal = instance.remote.hostname.parse::<IpAddr>().ok();
+    let literal = remote.hostname.parse::<IpAddr>().ok();
     if let Some(ip) = literal.filter(IpAddr::is_loopback) {
         return Some(ip.to_string());
     }

@@ -152,7 +152,7 @@ fn desired_job(
         repo_id,
         authorized_keys,
         host_keys: run.spec.ssh_key_pub.iter().cloned().collect(),
-        host_user: Some(instance.remote.user.clone()),
+        host_user: instance.remote.as_ref().map(|remote| remote.user.clone()),
     })
 }
 
@@ -195,6 +195,9 @@ pub(super) fn gate(state: &State, submission: &Submission) -> Gate {
     let Some(run) = state.run(submission.run_id) else {
         return Gate::Closed;
     };
+    if !is_up(state, submission) {
+        return Gate::Closed;
+    }
     let siblings: Vec<&Arc<Submission>> = state
         .latest_submissions(run.id)
         .into_iter()
@@ -205,7 +208,7 @@ pub(super) fn gate(state: &State, submission: &Submission) -> Gate {
     }
     if siblings
         .iter()
-        .any(|other| other.status == JobStatus::Submitted)
+        .any(|other| other.status == JobStatus::Submitted || !is_up(state, other))
     {
         return Gate::Closed;
     }
@@ -226,6 +229,12 @@ pub(super) fn gate(state: &State, submission: &Submission) -> Gate {
         Some(StartupOrder::Any) | None => true,
     };
     if open { Gate::Open } else { Gate::Closed }
+}
+
+/// Whether the machine of a placed job was reached: one in a cloud comes after its job.
+pub(super) fn is_up(state: &State, submission: &Submission) -> bool {
+    let instance = submission.instance().and_then(|id| state.instance(id));
+    instance.is_none_or(|instance| instance.facts.is_some())
 }
 
 fn cluster_info(state: &State, run: &Run, submission: &Submission) -> ClusterInfo {

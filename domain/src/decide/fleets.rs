@@ -1,35 +1,122 @@
-//! Fleets. A fleet of one's own hosts needs no consolidation: its hosts are what was written.
-//! Left to do is healing: a fleet on its way out must not keep hosts that nobody told to go.
+//! Fleets. One of one's own hosts is what was written. One in a cloud follows its `nodes`: never fewer than the least,
+//! never idle ones above the most, and in between what runs need. A fleet on its way out keeps nothing.
 
-use super::pass::Pass;
-use crate::command::DeleteInstances;
-use crate::model::{FleetStatus, InstanceStatus};
+use super::growth::fleet_offers;
+use super::pass::{Pass, after};
+use crate::command::{DeleteInstances, GrowFleet, LeaveSite, TerminateInstance, holds_site};
+use crate::model::{Fleet, FleetStatus, Instance, InstanceReason, InstanceStatus};
+use crate::spec::FleetNodes;
+use std::sync::Arc;
 
 pub(super) fn decide(pass: &mut Pass) {
-    let leaving: Vec<_> = pass
+    let all: Vec<Arc<Fleet>> = pass.draft.fleets().cloned().collect();
+    for fleet in all {
+        match (fleet.status, fleet.nodes()) {
+            (FleetStatus::Terminating, _) => leave(pass, &fleet),
+            (FleetStatus::Active, Some(nodes)) => follow(pass, &fleet, nodes),
+            _ => {}
+        }
+        give_up_site(pass, &fleet);
+    }
+}
+
+/// Healing: hosts that nobody told to go.
+fn leave(pass: &mut Pass, fleet: &Fleet) {
+    let instances = pass.draft.instances_of(fleet.id);
+    let forgotten = instances.filter(|instance| instance.counts());
+    let instance_nums: Vec<u32> = forgotten.map(|instance| instance.num).collect();
+    if !instance_nums.is_empty() {
+        pass.propose(DeleteInstances {
+            project: fleet.project_id,
+            fleet: fleet.name.clone(),
+            instance_nums,
+        });
+    }
+}
+
+fn follow(pass: &mut Pass, fleet: &Fleet, nodes: FleetNodes) {
+    let members: Vec<Arc<Instance>> = pass
         .draft
-        .fleets()
-        .filter(|f| f.status == FleetStatus::Terminating)
+        .instances_of(fleet.id)
+        .filter(|instance| instance.counts())
         .cloned()
         .collect();
-    for fleet in leaving {
-        let forgotten = |status| {
-            !matches!(
-                status,
-                InstanceStatus::Terminating | InstanceStatus::Terminated
-            )
-        };
-        let instances = pass.draft.instances_of(fleet.id);
-        let instance_nums: Vec<u32> = instances
-            .filter(|i| forgotten(i.status))
-            .map(|i| i.num)
-            .collect();
-        if !instance_nums.is_empty() {
-            pass.propose(DeleteInstances {
-                project: fleet.project_id,
-                fleet: fleet.name.clone(),
-                instance_nums,
-            });
+    let mut left = members.len() as u32;
+    for instance in members.iter().rev().filter(|one| one.jobs.is_empty()) {
+        if let Some((reason, why)) = unwanted(pass, fleet, nodes, instance, left)
+            && pass.propose(TerminateInstance {
+                instance: instance.id,
+                reason,
+                message: why,
+            })
+        {
+            left -= 1;
         }
+    }
+    if left < nodes.min {
+        pass.propose(GrowFleet {
+            fleet: fleet.id,
+            count: nodes.min - left,
+        });
+    }
+}
+
+/// Why a machine without jobs is to go, if it is.
+fn unwanted(
+    pass: &mut Pass,
+    fleet: &Fleet,
+    nodes: FleetNodes,
+    instance: &Instance,
+    left: u32,
+) -> Option<(InstanceReason, Option<String>)> {
+    let made = instance.made.as_ref()?;
+    if !matches_spec(fleet, instance) {
+        return Some((InstanceReason::FleetSpecMismatch, None));
+    }
+    if nodes.max.is_some_and(|most| left > most) {
+        return Some((InstanceReason::MaxInstancesLimit, None));
+    }
+    if left <= nodes.min {
+        return None;
+    }
+    match instance.status {
+        // Its cluster was never whole: nothing of it is kept.
+        InstanceStatus::Idle if made.for_run && !made.used => {
+            Some((InstanceReason::JobFinished, None))
+        }
+        InstanceStatus::Idle => {
+            let limit = i64::try_from(made.idle_seconds?).ok()?;
+            let due = pass.due(after(instance.idle_since?, limit));
+            due.then_some((InstanceReason::IdleTimeout, None))
+        }
+        // The job it was made for is over before it began.
+        InstanceStatus::Pending | InstanceStatus::Provisioning if made.for_run => {
+            let why = instance.last_error.clone();
+            let reason = match why {
+                Some(_) => InstanceReason::NoOffers,
+                None => InstanceReason::JobFinished,
+            };
+            Some((reason, why))
+        }
+        _ => None,
+    }
+}
+
+/// What was chosen under an older specification of the fleet may not fit the present one.
+fn matches_spec(fleet: &Fleet, instance: &Instance) -> bool {
+    let chosen = instance.made.as_ref().and_then(|made| made.offer.clone());
+    let Some(offer) = chosen.filter(|_| fleet.version > 0) else {
+        return true;
+    };
+    let mut anywhere = fleet.clone();
+    anywhere.site = None;
+    !fleet_offers(&anywhere, &[offer]).is_empty()
+}
+
+/// A cluster whose last machine is told to go may begin elsewhere; its fabric goes after the machines.
+fn give_up_site(pass: &mut Pass, fleet: &Fleet) {
+    let held = |pass: &Pass| pass.draft.instances_of(fleet.id).any(|one| holds_site(one));
+    if fleet.site.is_some() && !held(pass) {
+        pass.propose(LeaveSite { fleet: fleet.id });
     }
 }

@@ -19,8 +19,10 @@ pub(super) fn decide(pass: &mut Pass) {
             continue;
         };
         match instance.status {
-            InstanceStatus::Pending | InstanceStatus::Provisioning => connect(pass, &instance),
             InstanceStatus::Idle | InstanceStatus::Busy => contact(pass, &instance),
+            // The rest is done for machines in clouds elsewhere.
+            _ if !instance.is_own_host() => {}
+            InstanceStatus::Pending | InstanceStatus::Provisioning => connect(pass, &instance),
             InstanceStatus::Terminating => release(pass, &instance),
             InstanceStatus::Terminated => {}
         }

@@ -1,12 +1,14 @@
 //! Jobs: placing the waiting ones, judging the silent ones, ending those that are to end.
 
 use super::desired::{self, Gate};
+use super::growth;
 use super::pass::{Pass, after};
-use super::placement::{self, Wishes};
+use super::placement::{self, Shortage, Wishes};
 use crate::command::{AssignJobs, FinishJob, TerminateJob};
 use crate::ids::{RunId, SubmissionId};
 use crate::model::{JobReason, JobStatus, Run, Submission};
 use crate::spec::JobSpec;
+use jiff::Timestamp;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,8 +26,8 @@ const KILL_SECONDS: i64 = 30;
 
 /// Places submitted jobs, by priority, then the longest waiting first.
 pub(super) fn assign(pass: &mut Pass) {
-    type Group = (Reverse<u32>, jiff::Timestamp, RunId, u32);
-    let mut since: BTreeMap<(RunId, u32), jiff::Timestamp> = BTreeMap::new();
+    type Group = (Reverse<u32>, Timestamp, RunId, u32);
+    let mut since: BTreeMap<(RunId, u32), Timestamp> = BTreeMap::new();
     for submission in pass.draft.waiting_submissions() {
         let oldest = since
             .entry((submission.run_id, submission.replica_num))
@@ -71,6 +73,9 @@ fn assign_replica(pass: &mut Pass, run: &Run, replica: u32) {
             });
         }
         Err(shortage) => {
+            let Some(shortage) = grow(pass, run, &wishes, &jobs, shortage) else {
+                return;
+            };
             for (submission, _) in &group {
                 pass.propose(TerminateJob {
                     submission: submission.id,
@@ -79,6 +84,32 @@ fn assign_replica(pass: &mut Pass, run: &Run, replica: u32) {
                 });
             }
         }
+    }
+}
+
+/// Has machines made for jobs that find no room. Answers why that cannot be; nothing while it is not known yet.
+fn grow(
+    pass: &mut Pass,
+    run: &Run,
+    wishes: &Wishes,
+    jobs: &[(&Submission, &JobSpec)],
+    shortage: Shortage,
+) -> Option<Shortage> {
+    let clouds = pass.draft.backends_of(run.project_id).next().is_some();
+    let makes = pass
+        .draft
+        .fleets_of(run.project_id)
+        .any(|fleet| fleet.nodes().is_some());
+    if matches!(shortage, Shortage::NoFleets(_)) || !clouds || !makes {
+        return Some(shortage);
+    }
+    let offers = pass.offers(run.project_id)?;
+    match growth::grow(&pass.draft, wishes, run.id, jobs, &offers, pass.now) {
+        Ok(growth) => {
+            pass.propose(growth);
+            None
+        }
+        Err(shortage) => Some(shortage),
     }
 }
 
@@ -109,7 +140,14 @@ fn provisioning(pass: &mut Pass, submission: &Submission) {
     if desired::gate(&pass.draft, submission) == Gate::Closed {
         return;
     }
-    if pass.due(after(placement.assigned_at, PROVISIONING_SECONDS)) {
+    // A job could be handed over no earlier than the last of its siblings got its machine.
+    let siblings = pass.draft.latest_submissions(submission.run_id);
+    let siblings = siblings
+        .into_iter()
+        .filter(|other| other.replica_num == submission.replica_num);
+    let assigned = siblings.filter_map(|other| Some(other.placement.as_ref()?.assigned_at));
+    let since = assigned.fold(placement.assigned_at, Timestamp::max);
+    if pass.due(after(since, PROVISIONING_SECONDS)) {
         terminate(
             pass,
             submission,
@@ -205,6 +243,13 @@ fn terminating(pass: &mut Pass, submission: &Submission) {
                     confirmed: true,
                 });
             }
+        }
+        // Its machine never came, so nobody ever began it.
+        None if !desired::is_up(&pass.draft, submission) => {
+            pass.propose(FinishJob {
+                submission: submission.id,
+                confirmed: true,
+            });
         }
         None => {
             let unreachable = submission.termination_reason == Some(JobReason::InstanceUnreachable);

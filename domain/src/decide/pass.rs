@@ -3,11 +3,13 @@
 use super::desired::DesiredSet;
 use crate::command::{Actor, Command, Entry, look_ahead};
 use crate::facts::Facts;
-use crate::ids::{InstanceId, RequestId};
+use crate::ids::{InstanceId, ProjectId, RequestId};
+use crate::model::InstanceOffer;
 use crate::state::State;
 use crate::step::{Action, Decision, Step};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 pub(super) struct Pass<'a> {
     pub draft: State,
@@ -50,6 +52,16 @@ impl<'a> Pass<'a> {
         if !self.facts.in_flight.contains(&action.key()) {
             self.steps.push(Step::Act(action));
         }
+    }
+
+    /// What the project's clouds offer; asked for, if nobody knows.
+    pub fn offers(&mut self, project: ProjectId) -> Option<Arc<Vec<InstanceOffer>>> {
+        let known = self.facts.offers.get(&project).cloned();
+        let action = Action::FetchOffers { project };
+        if known.is_none() && !self.steps.contains(&Step::Act(action)) {
+            self.act(action);
+        }
+        known
     }
 
     /// Whether the moment has come; if not, the pass asks to be called again then.

@@ -2,14 +2,12 @@
 
 use super::cloud_offers::better;
 use super::requirements::blocks_needed;
-use crate::command::{Assignment, offer};
+use crate::command::{Assignment, part};
 use crate::ids::{FleetId, InstanceId, ProjectId};
 use crate::model::{
     Availability, Fleet, FleetStatus, Health, Instance, InstanceOffer, InstanceStatus, Submission,
 };
-use crate::spec::{
-    BackendType, EntityReference, InstanceSelector, JobSpec, Placement, ProfileParams,
-};
+use crate::spec::{EntityReference, InstanceSelector, JobSpec, ProfileParams};
 use crate::state::State;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,9 +36,9 @@ pub struct Offer {
 
 /// A place a job could take at once.
 #[derive(Clone, Copy, Debug)]
-struct Spot {
-    instance: InstanceId,
-    blocks: u32,
+pub(super) struct Spot {
+    pub instance: InstanceId,
+    pub blocks: u32,
 }
 
 /// Why nothing can be placed.
@@ -120,7 +118,7 @@ fn no_fleets_text(wishes: &Wishes, multinode: bool) -> String {
 }
 
 /// Active fleets the run may use, by name.
-fn candidate_fleets(state: &State, wishes: &Wishes, multinode: bool) -> Vec<Arc<Fleet>> {
+pub(super) fn candidate_fleets(state: &State, wishes: &Wishes, multinode: bool) -> Vec<Arc<Fleet>> {
     let project = state
         .project(wishes.project)
         .map(|project| project.name.as_str())
@@ -136,9 +134,7 @@ fn candidate_fleets(state: &State, wishes: &Wishes, multinode: bool) -> Vec<Arc<
         .filter(|fleet| fleet.status == FleetStatus::Active)
         .filter(|fleet| wishes.fleet.is_none_or(|settled| settled == fleet.id))
         .filter(|fleet| named(fleet))
-        .filter(|fleet| {
-            !multinode || fleet.spec.configuration.placement == Some(Placement::Cluster)
-        })
+        .filter(|fleet| !multinode || fleet.is_cluster())
         .cloned()
         .collect()
 }
@@ -156,7 +152,7 @@ fn fleet_offers(state: &State, wishes: &Wishes, fleet: &Fleet, job: &JobSpec) ->
     let offers = instances.filter_map(|instance| {
         let (blocks, availability) = judge(state, wishes, fleet, instance, job)?;
         let kind = instance.instance_type.as_ref()?;
-        let offer = offer(kind, blocks, instance.total_blocks?, availability);
+        let offer = part(instance, kind, blocks, availability);
         Some(Offer {
             instance: instance.id,
             fleet: fleet.id,
@@ -194,7 +190,7 @@ fn judge(
 }
 
 /// Instances of the fleet that could take the job now, in order of their numbers.
-fn free_spots<'a>(
+pub(super) fn free_spots<'a>(
     state: &'a State,
     wishes: &'a Wishes,
     fleet: &'a Fleet,
@@ -223,17 +219,26 @@ fn passes_profile(state: &State, wishes: &Wishes, fleet: &Fleet, instance: &Inst
     let backend = profile
         .backends
         .as_ref()
-        .is_none_or(|list| list.contains(&BackendType::Remote));
+        .is_none_or(|list| list.contains(&instance.backend()));
     let chosen = profile.instances.as_ref().is_none_or(|list| {
         list.iter()
             .any(|selector| selects(state, wishes.project, selector, fleet, instance))
     });
     backend
         && chosen
-        && has(&profile.regions, "remote")
-        && has(&profile.instance_types, "ssh")
+        && has(&profile.regions, instance.region())
+        && has(&profile.instance_types, type_name(instance))
+        && profile
+            .max_price
+            .is_none_or(|most| instance.price() <= most)
         && profile.availability_zones.is_none()
         && profile.reservation.is_none()
+}
+
+/// Hosts of one's own are all of one type.
+fn type_name(instance: &Instance) -> &str {
+    let kind = instance.instance_type.as_ref();
+    kind.map_or("ssh", |kind| &kind.name)
 }
 
 fn selects(
@@ -246,7 +251,7 @@ fn selects(
     match selector {
         InstanceSelector::Name { name } => *name == instance.name,
         InstanceSelector::Hostname { hostname } => {
-            hostname.eq_ignore_ascii_case(&instance.remote.hostname)
+            hostname.eq_ignore_ascii_case(instance.hostname())
         }
         InstanceSelector::FleetInstance {
             fleet: reference,

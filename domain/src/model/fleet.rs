@@ -1,10 +1,11 @@
 //! Fleets: named groups of machines with one specification.
 
-use crate::ids::{FleetId, ProjectId, UserId};
-use crate::spec::FleetSpec;
+use crate::ids::{FleetId, IntentId, ProjectId, UserId};
+use crate::spec::{BackendType, FleetNodes, FleetSpec, Placement};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -30,4 +31,41 @@ pub struct Fleet {
     pub version: u64,
     /// The next instance number. Numbers are not reused, so a name in an old event stays true.
     pub next_instance_num: u32,
+    /// Of a cluster in a cloud: where all its machines are, from the first to the last.
+    #[serde(default)]
+    pub site: Option<Site>,
+    /// What was asked for and could not be had, by `TYPE in REGION`.
+    #[serde(default)]
+    pub scarce: BTreeMap<String, Scarce>,
+}
+
+/// The one place of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Site {
+    pub backend: BackendType,
+    pub region: String,
+    /// Name of the type of all its machines.
+    pub product: String,
+    /// The fast network between them, where there is one.
+    pub fabric: Option<IntentId>,
+}
+
+/// A type of machine that was refused in a place, and when it is worth asking again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scarce {
+    pub until: Timestamp,
+    /// Refusals in a row.
+    pub times: u32,
+    pub why: String,
+}
+
+impl Fleet {
+    /// How many machines it may have, when a cloud makes them.
+    pub fn nodes(&self) -> Option<FleetNodes> {
+        self.spec.configuration.nodes
+    }
+
+    pub fn is_cluster(&self) -> bool {
+        self.spec.configuration.placement == Some(Placement::Cluster)
+    }
 }

@@ -1,8 +1,8 @@
 //! Machines. For a host of an SSH fleet the record is also the intention to have it connected.
 
-use super::{HostFacts, InstanceType, RemoteHost};
-use crate::ids::{FleetId, InstanceId, ProjectId, SubmissionId};
-use crate::spec::Blocks;
+use super::{HostFacts, InstanceOffer, InstanceType, RemoteHost};
+use crate::ids::{FleetId, InstanceId, IntentId, ProjectId, SubmissionId};
+use crate::spec::{BackendType, Blocks};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -54,7 +54,11 @@ pub struct Instance {
     pub name: String,
     pub created_at: Timestamp,
     pub status: InstanceStatus,
-    pub remote: RemoteHost,
+    /// How it is reached. Always known of a host of one's own; of a machine in a cloud once it has an address.
+    pub remote: Option<RemoteHost>,
+    /// Set when a cloud makes it.
+    #[serde(default)]
+    pub made: Option<Made>,
     pub requested_blocks: Blocks,
     /// Guards against outcomes of an older attempt.
     pub generation: u64,
@@ -87,7 +91,63 @@ pub struct Instance {
     pub finished_at: Option<Timestamp>,
 }
 
+/// Of a machine that a cloud makes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Made {
+    /// What was chosen last.
+    pub offer: Option<InstanceOffer>,
+    /// The ledger's record of the machine that is, or is to be, this instance.
+    pub intent: Option<IntentId>,
+    /// How many records there were before it.
+    pub attempt: u32,
+    /// How long it may idle, in seconds, above what its fleet keeps; `None`: for ever.
+    pub idle_seconds: Option<u64>,
+    /// It was wanted by a run, not by its fleet.
+    pub for_run: bool,
+    /// A job was handed over to it.
+    #[serde(default)]
+    pub used: bool,
+    /// When its present machine was first seen.
+    pub seen_at: Option<Timestamp>,
+}
+
 impl Instance {
+    pub fn is_own_host(&self) -> bool {
+        self.made.is_none()
+    }
+
+    pub fn backend(&self) -> BackendType {
+        let offer = self.offer();
+        offer.map_or(BackendType::Remote, |offer| offer.backend)
+    }
+
+    pub fn region(&self) -> &str {
+        self.offer().map_or("remote", |offer| &offer.region)
+    }
+
+    /// Dollars an hour. One's own hosts cost nothing here.
+    pub fn price(&self) -> f64 {
+        self.offer().map_or(0.0, |offer| offer.price)
+    }
+
+    /// Whether it takes one of its fleet's `nodes`.
+    pub fn counts(&self) -> bool {
+        !matches!(
+            self.status,
+            InstanceStatus::Terminating | InstanceStatus::Terminated
+        )
+    }
+
+    fn offer(&self) -> Option<&InstanceOffer> {
+        self.made.as_ref()?.offer.as_ref()
+    }
+
+    /// The host's name, or the best there is to say instead of it.
+    pub fn hostname(&self) -> &str {
+        let remote = self.remote.as_ref();
+        remote.map_or(&self.name, |remote| &remote.hostname)
+    }
+
     /// Whether an agent is expected to answer here.
     pub fn has_agent(&self) -> bool {
         matches!(self.status, InstanceStatus::Idle | InstanceStatus::Busy)

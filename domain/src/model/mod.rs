@@ -7,6 +7,7 @@ mod event;
 mod fleet;
 mod host;
 mod instance;
+mod intent;
 mod project;
 mod reason;
 mod repo;
@@ -21,9 +22,10 @@ mod wire;
 pub use archive::Archive;
 pub use backend::Backend;
 pub use event::{Event, EventTarget, TargetType};
-pub use fleet::{Fleet, FleetStatus};
+pub use fleet::{Fleet, FleetStatus, Scarce, Site};
 pub use host::{HostFacts, HostGpu, HostNic, ProxyHost, RemoteHost};
-pub use instance::{Health, Instance, InstanceReason, InstanceStatus};
+pub use instance::{Health, Instance, InstanceReason, InstanceStatus, Made};
+pub use intent::{Absence, Intent, Kind, Phase, Purpose, Seen};
 pub use project::{Member, Project, ProjectRole};
 pub use reason::{JobReason, RetryCause, RunReason};
 pub use repo::{Repo, RepoCreds};
@@ -36,6 +38,6 @@ pub use status::{
 pub use submission::{Exit, GpuShare, JobStatus, Placement, PullProgress, Submission};
 pub use user::{GlobalRole, User};
 pub use wire::{
-    Availability, Disk, Gpu, GpuDriver, InstanceOffer, InstanceRuntime, InstanceType,
+    Availability, Disk, Gpu, GpuDriver, HAS_FABRIC, InstanceOffer, InstanceRuntime, InstanceType,
     JobProvisioningData, JobRuntimeData, NetworkMode, Resources, SshConnection,
 };

@@ -71,8 +71,9 @@ impl Lawful for InstanceStatus {
     fn may_become(self, next: Self) -> bool {
         use InstanceStatus::*;
         match self {
-            Pending => matches!(next, Provisioning | Idle | Terminating | Terminated),
-            Provisioning => matches!(next, Idle | Busy | Terminating),
+            Pending => matches!(next, Provisioning | Idle | Busy | Terminating | Terminated),
+            // A machine that never answered is given up, and another one tried.
+            Provisioning => matches!(next, Pending | Idle | Busy | Terminating),
             Idle => matches!(next, Busy | Terminating),
             Busy => matches!(next, Idle | Terminating),
             Terminating => matches!(next, Terminated),

@@ -78,6 +78,9 @@ pub enum NetworkMode {
     Bridge,
 }
 
+/// In an offer's `backend_data`: its machines can be joined by a fast network that is made for them.
+pub const HAS_FABRIC: &str = "fabric";
+
 /// Upstream's `InstanceOfferWithAvailability`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct InstanceOffer {

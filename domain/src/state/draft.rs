@@ -6,11 +6,12 @@ use super::{Clock, Cluster, Remembered, State};
 use crate::command::{Actor, Entry, Outcome};
 use crate::encoding;
 use crate::ids::{
-    ArchiveId, EventId, FleetId, InstanceId, ProjectId, RequestId, RunId, SubmissionId, UserId,
+    ArchiveId, EventId, FleetId, InstanceId, IntentId, ProjectId, RequestId, RunId, SubmissionId,
+    UserId,
 };
 use crate::model::{
-    Archive, Backend, Event, EventTarget, Fleet, Instance, Project, Repo, Run, Secret, Submission,
-    User,
+    Archive, Backend, Event, EventTarget, Fleet, Instance, Intent, Project, Repo, Run, Secret,
+    Submission, User,
 };
 use crate::rejection::Rejection;
 use crate::spec::BackendType;
@@ -245,6 +246,18 @@ impl Draft {
         self.touched.instances = true;
         self.delete(RowKey::Instance(id));
         self.state.drop_instance(id);
+    }
+
+    pub fn put_intent(&mut self, intent: Intent) {
+        self.touched.instances = true;
+        self.put(RowKey::Intent(intent.id), &intent);
+        self.state.insert_intent(intent);
+    }
+
+    pub fn remove_intent(&mut self, id: IntentId) {
+        self.touched.instances = true;
+        self.delete(RowKey::Intent(id));
+        self.state.drop_intent(id);
     }
 
     // Runs.

@@ -4,10 +4,10 @@
 use super::rows::Table;
 use super::{Clock, Cluster, Remembered, State};
 use crate::encoding::{EncodingError, decode};
-use crate::ids::{ArchiveId, FleetId, InstanceId, ProjectId, RequestId, RunId, UserId};
+use crate::ids::{ArchiveId, FleetId, InstanceId, IntentId, ProjectId, RequestId, RunId, UserId};
 use crate::model::{
-    Archive, Backend, Fleet, Instance, InstanceStatus, JobStatus, Project, Repo, Run, Secret,
-    Submission, User,
+    Archive, Backend, Fleet, Instance, InstanceStatus, Intent, JobStatus, Project, Repo, Run,
+    Secret, Submission, User,
 };
 use crate::spec::{JobSpec, RunSpec};
 use std::collections::BTreeMap;
@@ -132,6 +132,7 @@ impl State {
                 self.backends
                     .insert((backend.project_id, backend.kind), Arc::new(backend));
             }
+            b'l' => self.insert_intent(decode(value)?),
             _ => return Ok(false),
         }
         Ok(true)
@@ -204,7 +205,7 @@ impl State {
         } else {
             self.open_instances.remove(&place);
         }
-        self.hosts.insert(instance.remote.address(), instance.id);
+        self.index_host(&instance);
         self.instances.insert(instance.id, Arc::new(instance));
     }
 
@@ -213,9 +214,32 @@ impl State {
             let place = (old.fleet_id, old.num, id);
             self.fleet_instances.remove(&place);
             self.open_instances.remove(&place);
-            if self.hosts.get(&old.remote.address()) == Some(&id) {
-                self.hosts.remove(&old.remote.address());
+            if let Some(address) = own_address(&old)
+                && self.hosts.get(&address) == Some(&id)
+            {
+                self.hosts.remove(&address);
             }
+        }
+    }
+
+    fn index_host(&mut self, instance: &Instance) {
+        if let Some(address) = own_address(instance) {
+            self.hosts.insert(address, instance.id);
+        }
+    }
+
+    pub(super) fn insert_intent(&mut self, intent: Intent) {
+        self.drop_intent(intent.id);
+        if let Some(fleet) = intent.fleet_id {
+            self.fleet_intents.insert((fleet, intent.id));
+        }
+        self.intents.insert(intent.id, Arc::new(intent));
+    }
+
+    pub(super) fn drop_intent(&mut self, id: IntentId) {
+        let old = self.intents.remove(&id);
+        if let Some(fleet) = old.and_then(|old| old.fleet_id) {
+            self.fleet_intents.remove(&(fleet, id));
         }
     }
 
@@ -297,4 +321,10 @@ impl State {
         self.archive_hashes
             .remove(&(archive.user_id, archive.sha256.clone()));
     }
+}
+
+/// Where a host of one's own is: it may be in one fleet only. Addresses of clouds come and go, and are no names.
+fn own_address(instance: &Instance) -> Option<String> {
+    let remote = instance.remote.as_ref()?;
+    instance.is_own_host().then(|| remote.address())
 }

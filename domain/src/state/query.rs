@@ -3,10 +3,10 @@
 use super::{Clock, Cluster, State};
 use crate::command::Outcome;
 use crate::ids::{
-    ArchiveId, FleetId, InstanceId, ProjectId, RequestId, RunId, SubmissionId, UserId,
+    ArchiveId, FleetId, InstanceId, IntentId, ProjectId, RequestId, RunId, SubmissionId, UserId,
 };
 use crate::model::{
-    Archive, Backend, Fleet, Instance, Project, Repo, Run, Secret, Submission, User,
+    Archive, Backend, Fleet, Instance, Intent, Project, Repo, Run, Secret, Submission, User,
 };
 use crate::spec::BackendType;
 use crate::spec::JobSpec;
@@ -120,6 +120,23 @@ impl State {
             .range(start..)
             .take_while(move |(owner, _, _)| *owner == fleet);
         members.filter_map(|(_, _, id)| self.instances.get(id))
+    }
+
+    pub fn intent(&self, id: IntentId) -> Option<&Arc<Intent>> {
+        self.intents.get(&id)
+    }
+
+    /// The whole ledger.
+    pub fn intents(&self) -> impl Iterator<Item = &Arc<Intent>> {
+        self.intents.values()
+    }
+
+    pub fn intents_of(&self, fleet: FleetId) -> impl Iterator<Item = &Arc<Intent>> {
+        let start = (fleet, IntentId(uuid::Uuid::nil()));
+        let members = self.fleet_intents.range(start..);
+        members
+            .take_while(move |(owner, _)| *owner == fleet)
+            .filter_map(|(_, id)| self.intents.get(id))
     }
 
     /// Idle and busy instances with free blocks, in order of their numbers.

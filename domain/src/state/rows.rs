@@ -2,7 +2,7 @@
 //! read in order: big-endian times, then ids.
 
 use crate::ids::{
-    ArchiveId, FleetId, InstanceId, ProjectId, RequestId, RunId, SubmissionId, UserId,
+    ArchiveId, FleetId, InstanceId, IntentId, ProjectId, RequestId, RunId, SubmissionId, UserId,
 };
 use crate::model::Event;
 use crate::spec::BackendType;
@@ -50,6 +50,8 @@ pub enum RowKey {
     Repo(ProjectId, String),
     Archive(ArchiveId),
     Backend(ProjectId, BackendType),
+    /// Of the ledger.
+    Intent(IntentId),
 }
 
 impl RowKey {
@@ -68,6 +70,7 @@ impl RowKey {
             RowKey::Secret(project, name) => key(b'k', &[&project.bytes(), name.as_bytes()]),
             RowKey::Repo(project, id) => key(b'o', &[&project.bytes(), id.as_bytes()]),
             RowKey::Archive(id) => key(b'a', &[&id.bytes()]),
+            RowKey::Intent(id) => key(b'l', &[&id.bytes()]),
             RowKey::Backend(project, kind) => {
                 key(b'b', &[&project.bytes(), kind.as_str().as_bytes()])
             }

@@ -2,10 +2,11 @@
 
 use crate::command::Outcome;
 use crate::ids::{
-    ArchiveId, ClusterId, FleetId, InstanceId, ProjectId, RequestId, RunId, SubmissionId, UserId,
+    ArchiveId, ClusterId, FleetId, InstanceId, IntentId, ProjectId, RequestId, RunId, SubmissionId,
+    UserId,
 };
 use crate::model::{
-    Archive, Backend, Fleet, Instance, Project, Repo, Run, Secret, Submission, User,
+    Archive, Backend, Fleet, Instance, Intent, Project, Repo, Run, Secret, Submission, User,
 };
 use crate::spec::BackendType;
 use imbl::{OrdMap, OrdSet};
@@ -58,6 +59,8 @@ pub struct State {
     pub(super) open_instances: OrdSet<(FleetId, u32, InstanceId)>,
     /// Which instance a host address belongs to, server-wide.
     pub(super) hosts: OrdMap<String, InstanceId>,
+    pub(super) intents: OrdMap<IntentId, Arc<Intent>>,
+    pub(super) fleet_intents: OrdSet<(FleetId, IntentId)>,
 
     pub(super) runs: OrdMap<RunId, Arc<Run>>,
     /// Undeleted runs by name.
@@ -105,6 +108,8 @@ impl Default for State {
             fleet_instances: OrdSet::new(),
             open_instances: OrdSet::new(),
             hosts: OrdMap::new(),
+            intents: OrdMap::new(),
+            fleet_intents: OrdSet::new(),
             runs: OrdMap::new(),
             run_names: OrdMap::new(),
             runs_by_time: OrdSet::new(),

@@ -6,10 +6,12 @@ use dstack_domain::command::{
 };
 use dstack_domain::decide::{DesiredSet, ObservedJobs, ObservedPhase, decide, observe};
 use dstack_domain::facts::{AgentFact, Facts};
-use dstack_domain::ids::{InstanceId, RequestId, SubmissionId};
-use dstack_domain::step::{Action, ActionKey, Step};
+use dstack_domain::ids::{InstanceId, ProjectId, RequestId, SubmissionId};
+use dstack_domain::model::{Instance, InstanceOffer};
+use dstack_domain::step::{Action, ActionKey, Step, Subject};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// The reconcile loop looks at least this often, woken or not.
 const TIMER_MS: i64 = 1000;
@@ -23,6 +25,7 @@ pub struct Leader {
     links: BTreeMap<InstanceId, Link>,
     reports: Vec<(Timestamp, InstanceId, ObservedJobs)>,
     pub drained: BTreeSet<SubmissionId>,
+    pub offers: BTreeMap<ProjectId, Arc<Vec<InstanceOffer>>>,
 }
 
 #[derive(Default)]
@@ -67,6 +70,7 @@ impl World {
             links: BTreeMap::new(),
             reports: Vec::new(),
             drained: BTreeSet::new(),
+            offers: BTreeMap::new(),
         });
     }
 
@@ -123,6 +127,7 @@ impl World {
             agents: agents.collect(),
             in_flight: leader.in_flight.keys().copied().collect(),
             drained: leader.drained.clone(),
+            offers: leader.offers.clone(),
             leader_since: leader.since,
         }
     }
@@ -139,6 +144,7 @@ impl World {
             }
             match step {
                 Step::Propose(command) => {
+                    self.slip(&command);
                     let described = format!("{command:?}");
                     assert!(
                         self.system(command),
@@ -155,21 +161,41 @@ impl World {
 
     /// Every action must stand on a record that says it is wanted.
     fn begin_action(&mut self, action: Action) {
-        let key = action.key();
-        let instance = self.memory.state.instance(key.instance).cloned();
-        let Some(instance) = instance else {
-            panic!("{action:?} has no record")
-        };
-        assert_eq!(
-            instance.generation,
-            action.generation(),
-            "{action:?} is not of its record's generation"
-        );
+        self.assert_recorded(action);
+        self.send(action);
         let done = after(self.now, self.rng.between(200, 3_000) as i64);
         if let Some(leader) = &mut self.leader {
-            let earlier = leader.in_flight.insert(key, (action, done));
+            let earlier = leader.in_flight.insert(action.key(), (action, done));
             assert!(earlier.is_none(), "{action:?} was issued twice");
         }
+    }
+
+    fn assert_recorded(&self, action: Action) {
+        let state = &self.memory.state;
+        let recorded = match action {
+            Action::ConnectHost { instance, .. } | Action::ReleaseHost { instance, .. } => {
+                state.instance(instance).map(|record| record.generation)
+            }
+            Action::Create { intent, .. }
+            | Action::Find { intent, .. }
+            | Action::Release { intent, .. } => {
+                state.intent(intent).map(|record| record.generation)
+            }
+            Action::FetchOffers { .. } => return,
+        };
+        let (Action::ConnectHost { generation, .. }
+        | Action::ReleaseHost { generation, .. }
+        | Action::Create { generation, .. }
+        | Action::Find { generation, .. }
+        | Action::Release { generation, .. }) = action
+        else {
+            return;
+        };
+        assert_eq!(
+            recorded,
+            Some(generation),
+            "{action:?} is not of its record's generation"
+        );
     }
 
     fn finish_actions(&mut self) {
@@ -193,12 +219,15 @@ impl World {
 
     /// The effect in the world, then, unless the outcome is lost, its record.
     fn effect(&mut self, action: Action) {
-        let Some(instance) = self.memory.state.instance(action.key().instance).cloned() else {
+        let lost = self.rng.chance(self.faults.lost_outcome);
+        let Subject::Instance(instance) = action.key().subject else {
+            return self.answer(action, lost);
+        };
+        let Some(instance) = self.memory.state.instance(instance).cloned() else {
             return;
         };
-        let lost = self.rng.chance(self.faults.lost_outcome);
         let fails = self.rng.chance(self.faults.failed_connect);
-        let address = instance.remote.address();
+        let address = address(&instance);
         let Some(host) = self.hosts.get_mut(&address) else {
             return;
         };
@@ -243,6 +272,7 @@ impl World {
                 }
                 .into()
             }
+            _ => return,
         };
         if !lost {
             self.system(command);
@@ -256,7 +286,7 @@ impl World {
             let Some(instance) = self.memory.state.instance(id).cloned() else {
                 continue;
             };
-            let address = instance.remote.address();
+            let address = address(&instance);
             let up = self
                 .hosts
                 .get(&address)
@@ -356,4 +386,10 @@ impl World {
             }
         }
     }
+}
+
+/// Where the instance is reached, if that is known.
+fn address(instance: &Instance) -> String {
+    let remote = instance.remote.as_ref();
+    remote.map(|remote| remote.address()).unwrap_or_default()
 }

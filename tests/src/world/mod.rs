@@ -1,5 +1,6 @@
 //! The world: one replicated state with its log and rows, a leader with hands, hosts with agents.
 
+mod cloud;
 mod host;
 mod leader;
 mod memory;
@@ -8,6 +9,7 @@ mod running;
 
 pub use people::order;
 
+pub use cloud::{Cloud, Slip};
 pub use host::{Agent, AgentJob, End, Host, Process, Script};
 pub use leader::Leader;
 pub use memory::Memory;

@@ -3,11 +3,11 @@
 use super::{Host, World};
 use dstack_domain::command::{
     Actor, ApplyFleet, Command, CreateProject, DeleteFleets, HostOrder, InitCluster, NewUser,
-    Outcome, Reply, StopRuns, SubmitRun,
+    Outcome, Reply, SetBackend, StopRuns, SubmitRun,
 };
 use dstack_domain::ids::{ClusterId, FleetId, RunId};
 use dstack_domain::model::{GlobalRole, InstanceStatus, RemoteHost, Run, Sealed, Submission};
-use dstack_domain::spec::{Blocks, FleetSpec, RunSpec};
+use dstack_domain::spec::{BackendType, Blocks, FleetSpec, RunSpec};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -89,6 +89,32 @@ impl World {
             current: None,
             force: true,
             name_seed: self.rng.next_u64(),
+        }
+    }
+
+    /// A backend, and a fleet whose machines it makes; `extra` is merged into the fleet's configuration.
+    pub fn create_cloud_fleet(&mut self, name: &str, extra: serde_json::Value) -> FleetId {
+        let backend = SetBackend {
+            project: self.project,
+            kind: BackendType::Crusoe,
+            config: json!({"type": "crusoe"}),
+            creds: Sealed("sealed".into()),
+            exists: None,
+        };
+        self.admin_does(backend).expect("the backend is set");
+        let mut command = self.fleet_command(name, Vec::new());
+        let mut configuration = json!({"type": "fleet", "name": name});
+        if let (Some(all), serde_json::Value::Object(extra)) =
+            (configuration.as_object_mut(), extra)
+        {
+            all.extend(extra);
+        }
+        command.spec.configuration =
+            serde_json::from_value(configuration).expect("the fleet's configuration is valid");
+        let reply = self.admin_does(command);
+        match self.expect_reply(reply) {
+            Reply::Fleet(id) => id,
+            other => panic!("a fleet answers its id, not {other:?}"),
         }
     }
 

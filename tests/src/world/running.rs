@@ -1,6 +1,6 @@
 //! The world as a whole, and time passing in it.
 
-use super::{Host, Leader, Memory, Process, Script};
+use super::{Cloud, Host, Leader, Memory, Process, Script};
 use crate::rng::Rng;
 use dstack_domain::command::Reply;
 use dstack_domain::ids::{InstanceId, ProjectId, UserId};
@@ -24,6 +24,12 @@ pub struct Faults {
     pub late_report: u64,
     /// Per action: its outcome is never recorded, because whoever waited for it died.
     pub lost_outcome: u64,
+    /// Per call to the cloud: it fails before, or after it took effect.
+    pub cloud_error: u64,
+    /// Per machine asked for: it is refused.
+    pub no_capacity: u64,
+    /// Per machine made: it never comes up.
+    pub stillborn: u64,
     /// Per attempt: a host cannot be logged into.
     pub failed_connect: u64,
 }
@@ -37,6 +43,8 @@ pub struct World {
     /// When the next leader takes over, while there is none.
     pub election_at: Timestamp,
     pub term: u64,
+    /// The account of the project.
+    pub cloud: Cloud,
     /// By address.
     pub hosts: BTreeMap<String, Host>,
     /// When any replica last heard from an agent: shared outside the log, so a new leader is not blind.
@@ -65,6 +73,7 @@ impl World {
             leader: None,
             election_at: start,
             term: 0,
+            cloud: Cloud::default(),
             hosts: BTreeMap::new(),
             last_seen: BTreeMap::new(),
             processes: Vec::new(),
@@ -98,6 +107,7 @@ impl World {
 
     pub fn tick(&mut self) {
         self.now = after(self.now, TICK_MS);
+        self.tick_cloud();
         self.tick_hosts();
         self.tick_leader();
     }

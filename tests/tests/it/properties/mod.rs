@@ -5,6 +5,7 @@
 mod control_plane_kills_nothing;
 mod converges;
 mod lawful;
+mod nothing_leaks;
 mod nothing_shared;
 mod same_log_same_state;
 

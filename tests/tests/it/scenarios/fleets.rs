@@ -18,7 +18,7 @@ fn names(world: &World) -> Vec<(String, InstanceStatus)> {
         .memory
         .state
         .instances()
-        .map(|i| (i.remote.hostname.clone(), i.status))
+        .map(|i| (i.hostname().to_owned(), i.status))
         .collect()
 }
 

@@ -1,0 +1,175 @@
+//! Whatever dies and whatever the cloud answers: every object in the account has a record at every moment, nothing is
+//! made twice, and soon after the last fault the account holds what the ledger says, and nothing else. The world itself
+//! asserts the first two at every tick. The mistakes below are the ones that would break them.
+
+use dstack_domain::check::check;
+use dstack_domain::model::{JobReason, Kind, Phase};
+use dstack_tests::storm::all_faults;
+use dstack_tests::world::{Faults, Script, Slip, World};
+use serde_json::json;
+
+/// Within so many seconds of the last fault everything is as it should be.
+const CONVERGES_SECONDS: i64 = 60;
+
+fn cloud_faults() -> Faults {
+    Faults {
+        host_death: 0,
+        silence: 0,
+        leader_crash: 60,
+        ..all_faults()
+    }
+}
+
+/// People ask for clusters and call them off while everything goes wrong.
+fn storm(seed: u64, slip: Slip, rounds: u64) -> World {
+    let mut world = World::new(seed);
+    world.cloud.slip = slip;
+    let cluster = json!({"nodes": "0..3", "placement": "cluster", "resources": {"gpu": "H100:8"}});
+    world.create_cloud_fleet("cluster", cluster.clone());
+    world.create_cloud_fleet("pool", json!({"nodes": "1..2", "idle_duration": "30s"}));
+    world.faults = cloud_faults();
+    for round in 0..rounds {
+        act(&mut world, round, &cluster);
+        world.run_for(10);
+    }
+    world
+}
+
+fn act(world: &mut World, round: u64, cluster: &serde_json::Value) {
+    let name = format!("train-{round}");
+    match world.rng.below(8) {
+        0..=3 => {
+            let nodes = world.rng.between(1, 3) as u32;
+            for job in 0..nodes {
+                let run_ms = world.rng.between(0, 40_000) as i64;
+                let script = Script {
+                    run_ms,
+                    ..Script::default()
+                };
+                world.scripts.insert((name.clone(), job), script);
+            }
+            let _ = world.submit(
+                &name,
+                json!({"nodes": nodes, "resources": {"gpu": "H100:8"}}),
+            );
+        }
+        4 | 5 => {
+            let running: Vec<String> = world
+                .memory
+                .state
+                .unfinished_runs()
+                .map(|run| run.name.clone())
+                .collect();
+            if let Some(name) = world.rng.pick(&running).cloned() {
+                let abort = world.rng.chance(500);
+                world.stop(&name, abort);
+            }
+        }
+        6 => {
+            // Refused while it is in use; that is an answer too.
+            let _ = world.delete_fleet("cluster");
+        }
+        _ => {
+            let there = world.memory.state.fleet_by_name(world.project, "cluster");
+            if there.is_none() {
+                world.create_cloud_fleet("cluster", cluster.clone());
+            }
+        }
+    }
+}
+
+/// What is alive in the account and what the ledger holds agree, and nothing is in doubt.
+fn settled(world: &World) -> bool {
+    let state = &world.memory.state;
+    let doubtful = state.intents().any(|one| {
+        matches!(
+            one.phase,
+            Phase::Doubtful | Phase::Releasing | Phase::Issued
+        )
+    });
+    let machines = state
+        .intents()
+        .filter(|one| one.kind() == Kind::Machine)
+        .count();
+    !doubtful && machines == world.cloud.alive(Kind::Machine) && world.orphans().is_empty()
+}
+
+fn seeds(short: u64, test: impl Fn(u64) + std::panic::RefUnwindSafe) {
+    let asked = std::env::var("CLOUD_SEEDS").ok();
+    let count = asked.and_then(|text| text.parse().ok()).unwrap_or(short);
+    super::seeds(count, test);
+}
+
+#[test]
+fn no_machine_is_orphaned_or_made_twice() {
+    seeds(40, |seed| {
+        let mut world = storm(20_000 + seed, Slip::None, 30);
+        assert!(!world.cloud.made.is_empty(), "the storm makes something");
+        world.heal();
+        assert!(
+            world.run_until(CONVERGES_SECONDS, settled),
+            "{:?} against {:?}",
+            world.cloud.things,
+            world.memory.state.intents().collect::<Vec<_>>()
+        );
+        assert_eq!(check(&world.memory.state), []);
+        for job in world.memory.state.submissions() {
+            let reason = job.termination_reason;
+            assert_ne!(reason, Some(JobReason::InstanceUnreachable), "{job:?}");
+        }
+        // And when nobody wants anything, nothing is left.
+        let names: Vec<String> = world
+            .memory
+            .state
+            .unfinished_runs()
+            .map(|run| run.name.clone())
+            .collect();
+        for name in names {
+            world.stop(&name, true);
+        }
+        assert!(world.run_until(120, |world| {
+            world.memory.state.unfinished_runs().next().is_none()
+        }));
+        for fleet in ["cluster", "pool"] {
+            world.delete_fleet(fleet).unwrap();
+        }
+        assert!(world.run_until(CONVERGES_SECONDS, |world| world.cloud.things.is_empty()));
+        assert!(world.run_until(CONVERGES_SECONDS, |world| {
+            world.memory.state.intents().next().is_none()
+        }));
+    });
+}
+
+/// Whether these mistakes would be noticed: some seed must show an orphan, or a thing made twice.
+fn is_noticed(slip: Slip) -> bool {
+    (0..20).any(|seed| {
+        let found = std::panic::catch_unwind(|| {
+            let mut world = storm(30_000 + seed, slip, 20);
+            let twice = world.cloud.made.values().any(|times| *times > 1);
+            world.heal();
+            let rest = world.run_until(CONVERGES_SECONDS, settled);
+            twice || !rest || !world.orphans().is_empty()
+        });
+        found.unwrap_or(true)
+    })
+}
+
+#[test]
+fn a_call_before_its_record_is_noticed() {
+    assert!(is_noticed(Slip::CallsFirst));
+}
+
+#[test]
+fn an_error_read_as_absence_is_noticed() {
+    assert!(is_noticed(Slip::ErrorIsAbsent));
+}
+
+#[test]
+fn a_random_name_is_noticed() {
+    assert!(is_noticed(Slip::RandomName));
+}
+
+#[test]
+fn belief_in_one_answer_is_noticed() {
+    assert!(is_noticed(Slip::BelievesAtOnce));
+}
