@@ -1,7 +1,7 @@
 //! The seam every source of machines fills.
 
 use async_trait::async_trait;
-use dstack_domain::model::InstanceOffer;
+use dstack_domain::model::{InstanceOffer, Kind};
 use dstack_domain::spec::Requirements;
 use std::fmt;
 
@@ -80,6 +80,9 @@ pub struct Machine {
     pub address: Option<String>,
     /// Where its siblings reach it.
     pub internal_address: Option<String>,
+    /// Who logs in there, and at which port.
+    pub user: String,
+    pub port: u16,
     /// Name of its type, as in offers.
     pub product: String,
     pub region: String,
@@ -101,6 +104,15 @@ pub struct Plan {
 pub struct Fabric {
     pub key: Key,
     /// The source's own name for it, for [`Plan::fabric`].
+    pub id: String,
+}
+
+/// Anything of an owner's in the account.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Found {
+    pub kind: Kind,
+    pub key: Key,
+    /// The source's own name for it.
     pub id: String,
 }
 
@@ -148,6 +160,28 @@ pub trait Backend: Send + Sync {
     /// Every fabric of the owner.
     async fn list_fabrics(&self, _owner: &str) -> Outcome<Vec<Fabric>> {
         Outcome::Done(Vec::new())
+    }
+
+    /// Everything of the owner's: what costs money, and what is in the way.
+    async fn inventory(&self, owner: &str) -> Outcome<Vec<Found>> {
+        let machines = match self.list(owner).await {
+            Outcome::Done(machines) => machines,
+            other => return other.map(|_| Vec::new()),
+        };
+        let fabrics = self.list_fabrics(owner).await;
+        fabrics.map(|fabrics| {
+            let machines = machines.into_iter().map(|one| Found {
+                kind: Kind::Machine,
+                key: one.key,
+                id: one.id,
+            });
+            let fabrics = fabrics.into_iter().map(|one| Found {
+                kind: Kind::Fabric,
+                key: one.key,
+                id: one.id,
+            });
+            machines.chain(fabrics).collect()
+        })
     }
 
     /// Ends the fabric; not done while a machine is in it. Ending what is not there is done.

@@ -11,4 +11,4 @@ pub mod fake;
 pub mod local;
 pub mod ssh;
 
-pub use backend::{Backend, Capabilities, Fabric, Key, Machine, Outcome, Plan};
+pub use backend::{Backend, Capabilities, Fabric, Found, Key, Machine, Outcome, Plan};

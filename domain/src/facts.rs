@@ -17,9 +17,27 @@ pub struct Facts {
     pub drained: BTreeSet<SubmissionId>,
     /// What the clouds of a project offered when they were asked last, not long ago. A project that
     /// is not here is asked first.
-    pub offers: BTreeMap<ProjectId, Arc<Vec<InstanceOffer>>>,
+    pub offers: BTreeMap<ProjectId, Arc<CloudOffers>>,
     /// Since when this replica leads: silence is counted from here at the earliest.
     pub leader_since: Timestamp,
+}
+
+/// What the clouds of one project said.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CloudOffers {
+    pub offers: Vec<InstanceOffer>,
+    /// Of clouds that did not answer well, in words for the user.
+    pub problems: Vec<String>,
+}
+
+impl CloudOffers {
+    /// Why there is nothing, after the fact.
+    pub fn nothing(&self, what: &str) -> String {
+        match self.problems.as_slice() {
+            [] => what.to_owned(),
+            problems => format!("{what}. {}", problems.join(". ")),
+        }
+    }
 }
 
 /// What the hands know about one agent.

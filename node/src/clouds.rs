@@ -1,12 +1,14 @@
 //! Clouds that projects may use: one client for each configuration, and what it offers, for a while.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use dstack_api::http::backends::{CrusoeBackend, CrusoeCreds};
-use dstack_backends::Outcome;
 use dstack_backends::crusoe::{AccessKey, Account, Catalogue, Client, Crusoe, Owner};
+use dstack_backends::{Backend as _, Outcome};
+use dstack_domain::command::Found;
+use dstack_domain::facts::CloudOffers;
 use dstack_domain::ids::{ClusterId, ProjectId};
 use dstack_domain::model::{Backend, InstanceOffer};
 use dstack_domain::spec::BackendType;
@@ -19,12 +21,24 @@ use crate::sealing::Sealer;
 
 /// Stock and quotas change slowly, and asking costs requests; upstream keeps them as long.
 const FRESH: Duration = Duration::from_secs(180);
+/// After somebody did not answer.
+const ASK_AGAIN: Duration = Duration::from_secs(15);
 
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Clouds {
     sealer: Sealer,
     known: Arc<Mutex<HashMap<(ProjectId, BackendType), Known>>>,
+    /// What each project was told last.
+    told: Arc<Mutex<HashMap<ProjectId, Told>>>,
+}
+
+#[derive(Clone)]
+struct Told {
+    until: Instant,
+    /// Of the configurations that were asked.
+    configured: Vec<Timestamp>,
+    offers: Arc<CloudOffers>,
 }
 
 #[derive(Clone)]
@@ -40,36 +54,106 @@ struct Known {
 #[error("{0}")]
 pub struct Useless(String);
 
+impl Useless {
+    pub fn because(why: impl Into<String>) -> Self {
+        Self(why.into())
+    }
+}
+
 impl Clouds {
     pub fn new(sealer: Sealer) -> Self {
         Self {
             sealer,
             known: Arc::default(),
+            told: Arc::default(),
         }
     }
 
-    /// What the project's clouds offer, in the regions it chose, unranked. A cloud that does not answer offers nothing.
-    pub async fn offers(&self, state: &State, project: ProjectId) -> Vec<InstanceOffer> {
+    /// What the project's clouds offer, in the regions it chose, unranked. A cloud that does not answer offers nothing,
+    /// and that is said.
+    pub async fn offers(&self, state: &State, project: ProjectId) -> Arc<CloudOffers> {
+        if let Some(told) = self.told(state, project) {
+            return told;
+        }
         let Some(cluster) = state.cluster().map(|cluster| cluster.id) else {
-            return Vec::new();
+            return Arc::default();
         };
         let backends: Vec<Arc<Backend>> = state.backends_of(project).cloned().collect();
-        let mut all = Vec::new();
-        for backend in backends {
-            match self.offers_of(cluster, &backend).await {
-                Ok(offers) => all.extend(
-                    offers
-                        .iter()
-                        .filter(|offer| chosen(&backend, offer))
-                        .cloned(),
-                ),
+        let mut all = CloudOffers::default();
+        for backend in &backends {
+            match self.offers_of(cluster, backend).await {
+                Ok(offers) => {
+                    let chosen = offers.iter().filter(|offer| chosen(backend, offer));
+                    all.offers.extend(chosen.cloned());
+                }
                 Err(error) => {
                     let kind = backend.kind;
                     tracing::warn!(%kind, %error, "a cloud was left out of the offers");
+                    all.problems.push(format!("Backend {kind}: {error}"));
                 }
             }
         }
-        all
+        let fresh = match all.problems.is_empty() {
+            true => FRESH,
+            false => ASK_AGAIN,
+        };
+        let told = Told {
+            until: Instant::now() + fresh,
+            configured: backends.iter().map(|one| one.updated_at).collect(),
+            offers: Arc::new(all),
+        };
+        let offers = told.offers.clone();
+        self.told.lock().insert(project, told);
+        offers
+    }
+
+    /// What every project was told, as long as that is fresh.
+    pub fn known_offers(&self, state: &State) -> BTreeMap<ProjectId, Arc<CloudOffers>> {
+        let projects: Vec<ProjectId> = self.told.lock().keys().copied().collect();
+        let known = projects.into_iter();
+        known
+            .filter_map(|project| Some((project, self.told(state, project)?)))
+            .collect()
+    }
+
+    fn told(&self, state: &State, project: ProjectId) -> Option<Arc<CloudOffers>> {
+        let told = self.told.lock().get(&project).cloned()?;
+        let configured = state.backends_of(project).map(|one| one.updated_at);
+        let current = told.configured.iter().copied().eq(configured);
+        (current && told.until > Instant::now()).then_some(told.offers)
+    }
+
+    /// The cloud that a project configured.
+    pub fn cloud(
+        &self,
+        state: &State,
+        project: ProjectId,
+        kind: BackendType,
+    ) -> Result<Arc<Crusoe>, Useless> {
+        let backend = state.backend(project, kind);
+        let backend = backend.ok_or_else(|| Useless(format!("there is no backend {kind}")))?;
+        let cluster = state.cluster().map(|cluster| cluster.id);
+        let cluster = cluster.ok_or_else(|| Useless("there is no cluster yet".into()))?;
+        Ok(self.known(cluster, backend)?.cloud)
+    }
+
+    /// Everything of ours in its account.
+    pub async fn inventory(
+        &self,
+        state: &State,
+        project: ProjectId,
+        kind: BackendType,
+    ) -> Result<Outcome<Vec<Found>>, Useless> {
+        let cloud = self.cloud(state, project, kind)?;
+        let found = cloud.inventory(&cloud.owner()).await;
+        Ok(found.map(|found| {
+            let found = found.into_iter().map(|one| Found {
+                kind: one.kind,
+                key: one.key.to_string(),
+                id: one.id,
+            });
+            found.collect()
+        }))
     }
 
     async fn offers_of(
@@ -148,6 +232,15 @@ fn open(cluster: ClusterId, config: &CrusoeBackend) -> Result<Crusoe, Useless> {
     let client = Client::new(Account::new(endpoint, &config.project_id, key))
         .map_err(|error| Useless(error.to_string()))?;
     Ok(Crusoe::new(client, owner(cluster)?, Catalogue::built_in()))
+}
+
+/// Whether things without a record are removed from the account, or only shown.
+pub fn removes_strays(backend: &Backend) -> bool {
+    let policy = backend
+        .config
+        .get("strays")
+        .and_then(|policy| policy.as_str());
+    policy != Some("observe")
 }
 
 /// Every replica marks machines alike.

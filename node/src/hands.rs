@@ -4,6 +4,7 @@
 
 use crate::act::Actions;
 use crate::bulk::Bulk;
+use crate::clouds::Clouds;
 use crate::door::Door;
 use crate::hosts::binary::AgentBinary;
 use crate::hosts::links::Links;
@@ -14,10 +15,12 @@ use crate::logs::LogStore;
 use crate::mesh::PeerMesh;
 use crate::retention;
 use crate::sealing::Sealer;
+use crate::sweep;
 use crate::view::Views;
 use dstack_domain::decide::DesiredSet;
-use dstack_domain::facts::AgentFact;
-use dstack_domain::ids::{InstanceId, SubmissionId};
+use dstack_domain::facts::{AgentFact, CloudOffers};
+use dstack_domain::ids::{InstanceId, ProjectId, SubmissionId};
+use dstack_domain::state::State;
 use dstack_domain::step::{Action, ActionKey};
 use dstack_raft::Handle;
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +37,7 @@ pub struct Deps {
     pub door: Door,
     pub views: Views,
     pub sealer: Sealer,
+    pub clouds: Clouds,
     /// The replica's data folder; `logs/` and `archives/` are made in it.
     pub data: PathBuf,
     /// How long an event is kept.
@@ -48,7 +52,7 @@ pub struct Hands {
     tools: Arc<Tools>,
     links: Links,
     actions: Actions,
-    _tasks: [AbortOnDropHandle<()>; 3],
+    _tasks: [AbortOnDropHandle<()>; 4],
 }
 
 impl Hands {
@@ -73,6 +77,7 @@ impl Hands {
             liveness: liveness.clone(),
             pool: Pool::new(deps.views, deps.sealer.clone()),
             sealer: deps.sealer,
+            clouds: deps.clouds,
             binary: AgentBinary::locate(deps.agent_binary),
             wake: wake.clone(),
         });
@@ -81,7 +86,13 @@ impl Hands {
             let now = leadership.borrow();
             now.leader == Some(now.me)
         };
+        let leadership = deps.raft.leadership();
+        let term = move || {
+            let now = leadership.borrow();
+            (now.established && now.leader == Some(now.me)).then_some(now.term)
+        };
         let tasks = [
+            tokio::spawn(sweep::sweep(tools.clone(), term)),
             tokio::spawn(liveness.share(mesh, leads)),
             tokio::spawn(retention::sweep_files(
                 tools.views.clone(),
@@ -125,6 +136,11 @@ impl Hands {
 
     pub fn facts(&self) -> BTreeMap<InstanceId, AgentFact> {
         self.links.facts(&self.tools)
+    }
+
+    /// What the clouds of each project offered lately.
+    pub fn offers(&self, state: &State) -> BTreeMap<ProjectId, Arc<CloudOffers>> {
+        self.tools.clouds.known_offers(state)
     }
 
     pub fn in_flight(&self) -> BTreeSet<ActionKey> {

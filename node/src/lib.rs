@@ -36,6 +36,7 @@ pub mod sealing;
 pub mod serve;
 pub mod settings;
 pub mod ssh_keys;
+mod sweep;
 pub mod telemetry;
 pub mod view;
 pub mod watchdog;

@@ -101,6 +101,7 @@ impl Reconciler {
                 agents: self.hands.facts(),
                 in_flight: self.hands.in_flight(),
                 drained: self.hands.drained(),
+                offers: self.hands.offers(&view.state),
                 leader_since: since,
             };
             let Some(decision) = think(view, facts).await else {

@@ -83,11 +83,13 @@ impl Replica {
         let views = Views::start(board, raft.clone());
         let door = Door::open(raft.clone(), views.clone());
         let cluster = Cluster::open(raft.clone());
+        let clouds = Clouds::new(sealer.clone());
         let deps = Deps {
             raft: raft.clone(),
             door: door.clone(),
             views: views.clone(),
             sealer: sealer.clone(),
+            clouds: clouds.clone(),
             data: settings.dir.join("data"),
             events_kept: settings.events_kept,
             agent_binary: settings.agent_binary.clone(),
@@ -108,7 +110,7 @@ impl Replica {
             sealer: sealer.clone(),
             logs: hands.logs(),
             bulk: hands.bulk(),
-            clouds: Clouds::new(sealer.clone()),
+            clouds,
             cluster,
             membership: Membership::open(raft.clone()),
             settings: Arc::new(settings.http.clone()),

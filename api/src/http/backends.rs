@@ -17,7 +17,19 @@ pub struct CrusoeBackend {
     /// Another address of the cloud's API: for the simulator. Ours alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
+    /// What becomes of things in the account that bear our mark and that no record means. Ours alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strays: Option<Strays>,
     pub creds: CrusoeCreds,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Strays {
+    /// They are shown, and cost money until somebody removes them.
+    Observe,
+    /// They are removed, a few at a time.
+    Remove,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

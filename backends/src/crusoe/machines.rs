@@ -3,19 +3,22 @@
 use super::catalogue::Catalogue;
 use super::client::Client;
 use super::done::done;
-use super::names::{Owner, data_disk};
+use super::names::{Owner, data_disk, disk_owner};
 use super::offers::{DATA_DISK_GB, NEEDS_DISK, offers};
 use super::shapes::{Shape, image};
 use super::wire::{
     Capacity, DiskRecord, IbPartition, Instance, Items, OperationAnswer, Quotas, TypeRecord,
 };
-use crate::backend::{Backend, Capabilities, Fabric, Key, Machine, Outcome, Plan};
+use crate::backend::{Backend, Capabilities, Fabric, Found, Key, Machine, Outcome, Plan};
 use async_trait::async_trait;
 use dstack_domain::decide::fits;
-use dstack_domain::model::InstanceOffer;
+use dstack_domain::model::{InstanceOffer, Kind};
 use dstack_domain::spec::Requirements;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
+
+/// The user of every image there.
+pub const LOGIN: &str = "ubuntu";
 
 const MACHINES: &str = "compute/vms/instances";
 const DISKS: &str = "storage/disks";
@@ -60,6 +63,11 @@ impl Crusoe {
         Outcome::Done(offers(&types, &capacities, quotas, &self.catalogue))
     }
 
+    /// The mark of its cluster.
+    pub fn owner(&self) -> String {
+        self.owner.to_string()
+    }
+
     fn name(&self, key: &Key) -> Result<String, String> {
         let name = self.owner.name(key);
         name.ok_or_else(|| format!("{key} is too long for the name of a machine"))
@@ -86,6 +94,8 @@ impl Crusoe {
             owner: self.owner.to_string(),
             address: instance.public_address().map(str::to_owned),
             internal_address: instance.private_address().map(str::to_owned),
+            user: LOGIN.to_owned(),
+            port: 22,
             product: instance.r#type.clone(),
             region: instance.location.clone(),
         }
@@ -313,6 +323,36 @@ impl Backend for Crusoe {
             .into_iter()
             .filter_map(|one| Some(fabric(owner.key(&one.name)?, one)));
         Outcome::Done(ours.collect())
+    }
+
+    async fn inventory(&self, owner: &str) -> Outcome<Vec<Found>> {
+        let Some(mark) = Owner::new(owner) else {
+            return Outcome::Done(Vec::new());
+        };
+        let machines = done!(self.list(owner).await).into_iter();
+        let mut all: Vec<Found> = machines
+            .map(|one| Found {
+                kind: Kind::Machine,
+                key: one.key,
+                id: one.id,
+            })
+            .collect();
+        let path = self.client.project(DISKS);
+        for disk in done!(self.client.list::<DiskRecord>(&path, &[]).await) {
+            let key = disk_owner(&disk.name).and_then(|name| mark.key(name));
+            all.extend(key.map(|key| Found {
+                kind: Kind::Disk,
+                key,
+                id: disk.id,
+            }));
+        }
+        let fabrics = done!(self.list_fabrics(owner).await).into_iter();
+        all.extend(fabrics.map(|one| Found {
+            kind: Kind::Fabric,
+            key: one.key,
+            id: one.id,
+        }));
+        Outcome::Done(all)
     }
 
     async fn delete_fabric(&self, key: &Key) -> Outcome<()> {

@@ -17,7 +17,7 @@ mod wire;
 
 pub use catalogue::Catalogue;
 pub use client::{Account, Client};
-pub use machines::Crusoe;
+pub use machines::{Crusoe, LOGIN};
 pub use names::Owner;
 pub use shapes::{Shape, image};
 pub use sign::{AccessKey, BadKey};

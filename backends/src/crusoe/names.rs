@@ -43,6 +43,11 @@ pub fn data_disk(machine: &str) -> String {
     format!("{machine}{DATA}")
 }
 
+/// The machine a data disk belongs to.
+pub fn disk_owner(disk: &str) -> Option<&str> {
+    disk.strip_suffix(DATA)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

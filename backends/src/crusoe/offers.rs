@@ -4,7 +4,7 @@ use super::catalogue::Catalogue;
 use super::shapes::Shape;
 use super::wire::{Capacity, Quota, TypeRecord};
 use dstack_domain::model::{
-    Availability, Disk, Gpu, InstanceOffer, InstanceRuntime, InstanceType, Resources,
+    Availability, Disk, Gpu, HAS_FABRIC, InstanceOffer, InstanceRuntime, InstanceType, Resources,
 };
 use dstack_domain::spec::BackendType;
 use serde_json::json;
@@ -66,6 +66,7 @@ fn offer(
     availability: Availability,
 ) -> InstanceOffer {
     let needs_disk = record.disk_gb == 0;
+    let has_fabric = Shape::of(&record.product_name).has_fabric;
     InstanceOffer {
         backend: BackendType::Crusoe,
         instance: InstanceType {
@@ -74,9 +75,10 @@ fn offer(
         },
         region: location.to_owned(),
         price,
-        backend_data: needs_disk
-            .then(|| (NEEDS_DISK.to_owned(), json!(true)))
+        backend_data: [(needs_disk, NEEDS_DISK), (has_fabric, HAS_FABRIC)]
             .into_iter()
+            .filter(|(says, _)| *says)
+            .map(|(_, what)| (what.to_owned(), json!(true)))
             .collect(),
         availability,
         availability_zones: None,

@@ -97,6 +97,8 @@ impl Backend for Fake {
                 owner: self.owner.clone(),
                 address: Some(format!("10.0.0.{}", world.made % 250)),
                 internal_address: None,
+                user: "root".into(),
+                port: 22,
                 product: offer.instance.name.clone(),
                 region: offer.region.clone(),
             };

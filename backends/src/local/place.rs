@@ -96,6 +96,8 @@ impl Place {
             owner: record.owner,
             address: Some(self.socket().display().to_string()),
             internal_address: None,
+            user: String::new(),
+            port: 0,
             product: record.product,
             region: record.region,
         }

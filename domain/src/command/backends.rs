@@ -38,6 +38,7 @@ impl SetBackend {
             }
             _ => {}
         }
+        self.check_account(draft)?;
         let updated_at = draft.at;
         draft.put_backend(Backend {
             project_id: self.project,
@@ -50,6 +51,36 @@ impl SetBackend {
         let target = events::project(&project);
         draft.emit(format!("Backend {kind} {verb}"), vec![target], &[]);
         Ok(Reply::None)
+    }
+}
+
+/// What is still in its account, in words.
+fn still_there(draft: &Draft, project: ProjectId, kind: BackendType) -> Option<String> {
+    let all = draft.intents();
+    let mut there = all.filter(|one| one.project_id == project && one.backend == kind);
+    let first = there.next()?.key.clone();
+    Some(match there.count() {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    })
+}
+
+impl SetBackend {
+    /// In another account nothing of ours would be found, and all of it believed gone.
+    fn check_account(&self, draft: &Draft) -> Result<(), Rejection> {
+        let account = |config: &serde_json::Value| {
+            ["project_id", "endpoint"].map(|key| config.get(key).cloned())
+        };
+        let old = draft.backend(self.project, self.kind);
+        let moves = old.is_some_and(|old| account(&old.config) != account(&self.config));
+        match still_there(draft, self.project, self.kind).filter(|_| moves) {
+            Some(things) => Err(Rejection::error(format!(
+                "Backend {} cannot change its account: {things} would be lost sight of",
+                self.kind
+            ))
+            .hint("Delete the fleets that use it first: `dstack fleet delete`.")),
+            None => Ok(()),
+        }
     }
 }
 
@@ -66,6 +97,12 @@ impl DeleteBackends {
         let project = draft.project(self.project).cloned();
         let project = project.ok_or_else(|| Rejection::not_exists("Project not found"))?;
         for kind in &self.kinds {
+            if let Some(things) = still_there(draft, self.project, *kind) {
+                return Err(Rejection::error(format!(
+                    "Backend {kind} cannot be deleted: {things} would be lost sight of"
+                ))
+                .hint("Delete the fleets that use it first: `dstack fleet delete`."));
+            }
             if draft.backend(self.project, *kind).is_some() {
                 draft.remove_backend(self.project, *kind);
                 let target = events::project(&project);

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Seconds between looks at what tells nothing.
-const RETRY_SECONDS: [i64; 6] = [1, 2, 5, 10, 20, 30];
+const RETRY_SECONDS: [i64; 5] = [1, 2, 4, 8, 10];
 /// Seconds to the next look at what was not there, or has no address yet.
 const LOOK_SECONDS: i64 = 4;
 /// Seconds to the next look at a machine that is there, should anybody want one.
@@ -426,7 +426,7 @@ fn plenty(draft: &mut Draft, intent: &Intent) {
 fn wait(attempts: &mut u32) -> i64 {
     let step = (*attempts as usize).min(RETRY_SECONDS.len() - 1);
     *attempts = attempts.saturating_add(1);
-    RETRY_SECONDS.get(step).copied().unwrap_or(30)
+    RETRY_SECONDS.get(step).copied().unwrap_or(10)
 }
 
 fn later(at: Timestamp, seconds: i64) -> Timestamp {

@@ -5,6 +5,7 @@ use super::cloud_offers::suitable;
 use super::placement::{Shortage, Wishes, candidate_fleets, free_spots};
 use super::requirements::blocks_needed;
 use crate::command::{Assignment, MachineOrder, ProvisionJobs, is_at, place_of};
+use crate::facts::CloudOffers;
 use crate::ids::{InstanceId, RunId};
 use crate::model::{Fleet, InstanceOffer, Scarce, Submission};
 use crate::spec::{CreationPolicy, JobSpec, Requirements, ResourcesSpec};
@@ -107,7 +108,7 @@ pub(super) fn grow(
     wishes: &Wishes,
     run: RunId,
     jobs: &[(&Submission, &JobSpec)],
-    offers: &[InstanceOffer],
+    clouds: &CloudOffers,
     now: Timestamp,
 ) -> Result<ProvisionJobs, Shortage> {
     let multinode = jobs
@@ -117,7 +118,7 @@ pub(super) fn grow(
     let mut refused: Option<String> = None;
     let mut best: Option<(f64, ProvisionJobs)> = None;
     for fleet in candidate_fleets(state, wishes, multinode) {
-        match grow_in(state, wishes, &fleet, run, jobs, offers, now) {
+        match grow_in(state, wishes, &fleet, run, jobs, &clouds.offers, now) {
             Ok((price, growth)) if best.as_ref().is_none_or(|(least, _)| price < *least) => {
                 best = Some((price, growth));
             }
@@ -129,7 +130,7 @@ pub(super) fn grow(
     let nothing = "Could not reuse any instance for this job, and no backend has an offer for it";
     best.map(|(_, growth)| growth).ok_or_else(|| {
         let why = refused.or(full);
-        Shortage::NoCapacity(why.unwrap_or_else(|| nothing.to_owned()))
+        Shortage::NoCapacity(why.unwrap_or_else(|| clouds.nothing(nothing)))
     })
 }
 

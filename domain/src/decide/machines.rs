@@ -77,7 +77,7 @@ fn plan(pass: &mut Pass, instance: &Instance, made: &Made) {
     let Some(offers) = pass.offers(fleet.project_id) else {
         return;
     };
-    let mut able = able(pass, &fleet, instance, &offers);
+    let mut able = able(pass, &fleet, instance, &offers.offers);
     // What was chosen with its siblings is tried first.
     if let Some(first) = &made.offer
         && let Some(at) = able.iter().position(|offer| same_place(offer, first))
@@ -98,7 +98,7 @@ fn plan(pass: &mut Pass, instance: &Instance, made: &Made) {
                 Some((place, scarce)) => (waits(&place, scarce, pass.now), scarce.until),
                 None => {
                     let at = after(pass.now, ASK_AGAIN_SECONDS);
-                    ("No backend has an offer that fits".to_owned(), at)
+                    (offers.nothing("No backend has an offer that fits"), at)
                 }
             };
             do_without(pass, instance, why);

@@ -2,9 +2,8 @@
 
 use super::desired::DesiredSet;
 use crate::command::{Actor, Command, Entry, look_ahead};
-use crate::facts::Facts;
+use crate::facts::{CloudOffers, Facts};
 use crate::ids::{InstanceId, ProjectId, RequestId};
-use crate::model::InstanceOffer;
 use crate::state::State;
 use crate::step::{Action, Decision, Step};
 use jiff::{SignedDuration, Timestamp};
@@ -55,7 +54,7 @@ impl<'a> Pass<'a> {
     }
 
     /// What the project's clouds offer; asked for, if nobody knows.
-    pub fn offers(&mut self, project: ProjectId) -> Option<Arc<Vec<InstanceOffer>>> {
+    pub fn offers(&mut self, project: ProjectId) -> Option<Arc<CloudOffers>> {
         let known = self.facts.offers.get(&project).cloned();
         let action = Action::FetchOffers { project };
         if known.is_none() && !self.steps.contains(&Step::Act(action)) {

@@ -1,11 +1,12 @@
 //! Actions of the leader: at most one per key at a time, a bounded number at once, each within a time limit. One
 //! file per action: it acts, then tells the records what it saw.
 
+mod cloud;
 mod connect_host;
 mod release_host;
 
 use crate::hosts::tools::Tools;
-use dstack_domain::step::{Action, ActionKey};
+use dstack_domain::step::{Action, ActionKey, Subject};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,8 +14,10 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Actions at once; each holds a connection and perhaps an upload.
-const AT_ONCE: usize = 32;
+/// Actions on hosts at once; each holds a connection and perhaps an upload.
+const HOSTS_AT_ONCE: usize = 32;
+/// Calls to clouds at once: each waits for its operation most of the time, and the client keeps the pace.
+const CALLS_AT_ONCE: usize = 512;
 /// Connecting with an upload over a slow link is the longest.
 const LIMIT: Duration = Duration::from_secs(15 * 60);
 
@@ -32,14 +35,16 @@ struct Table {
 
 pub struct Actions {
     table: Arc<Mutex<Table>>,
-    places: Arc<Semaphore>,
+    hosts: Arc<Semaphore>,
+    calls: Arc<Semaphore>,
 }
 
 impl Default for Actions {
     fn default() -> Self {
         Self {
             table: Arc::default(),
-            places: Arc::new(Semaphore::new(AT_ONCE)),
+            hosts: Arc::new(Semaphore::new(HOSTS_AT_ONCE)),
+            calls: Arc::new(Semaphore::new(CALLS_AT_ONCE)),
         }
     }
 }
@@ -54,7 +59,11 @@ impl Actions {
         }
         table.serial += 1;
         let serial = table.serial;
-        let (tools, places, own) = (tools.clone(), self.places.clone(), self.table.clone());
+        let places = match key.subject {
+            Subject::Instance(_) => self.hosts.clone(),
+            Subject::Intent(_) | Subject::Project(_) => self.calls.clone(),
+        };
+        let (tools, own) = (tools.clone(), self.table.clone());
         let task = tokio::spawn(async move {
             let Ok(_place) = places.acquire().await else {
                 return;
@@ -109,5 +118,15 @@ async fn perform(tools: &Arc<Tools>, action: Action, term: u64) {
             instance,
             generation,
         } => release_host::run(tools, instance, generation, term).await,
+        Action::Create { intent, generation } => {
+            cloud::create(tools, intent, generation, term).await;
+        }
+        Action::Find { intent, generation } => {
+            cloud::find(tools, intent, generation, term).await;
+        }
+        Action::Release { intent, generation } => {
+            cloud::release(tools, intent, generation, term).await;
+        }
+        Action::FetchOffers { project } => cloud::fetch_offers(tools, project).await,
     }
 }

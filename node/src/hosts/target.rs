@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 /// The host's own key when the user gave one, else the project's.
 pub fn target(state: &State, instance: &Instance, sealer: &Sealer) -> Result<Target, HostError> {
-    let remote = &instance.remote;
+    let remote = instance.remote.as_ref().ok_or(HostError::Gone)?;
     let project = state
         .project(instance.project_id)
         .map(|project| &project.ssh_private_key);

@@ -3,6 +3,7 @@
 use super::binary::AgentBinary;
 use super::pool::Pool;
 use crate::bulk::Bulk;
+use crate::clouds::Clouds;
 use crate::door::{Door, DoorError};
 use crate::liveness::Liveness;
 use crate::logs::LogStore;
@@ -20,6 +21,7 @@ pub struct Tools {
     pub bulk: Arc<Bulk>,
     pub liveness: Liveness,
     pub pool: Pool,
+    pub clouds: Clouds,
     pub binary: AgentBinary,
     /// The leader's loop should look again. Carries no data.
     pub wake: Arc<Notify>,

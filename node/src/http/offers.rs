@@ -34,7 +34,8 @@ pub async fn everywhere(
     let profile = spec.merged_profile();
     if profile.fleets.is_none() {
         let clouds = context.clouds.offers(scope.state(), scope.project_id());
-        all.extend(suitable(clouds.await, &profile, &job.requirements));
+        let clouds = clouds.await.offers.clone();
+        all.extend(suitable(clouds, &profile, &job.requirements));
         all.sort_by(better);
     }
     all

@@ -3,6 +3,7 @@
 
 use super::{End, Host, World, after};
 use dstack_domain::command::{Command, RecordIntent, Sighting};
+use dstack_domain::facts::CloudOffers;
 use dstack_domain::ids::IntentId;
 use dstack_domain::model::{
     Availability, Disk, Gpu, HAS_FABRIC, InstanceOffer, InstanceRuntime, InstanceType, Intent,
@@ -217,7 +218,11 @@ impl World {
     pub(super) fn answer(&mut self, action: Action, lost: bool) {
         if let Action::FetchOffers { project } = action {
             if let Some(leader) = &mut self.leader {
-                leader.offers.insert(project, Arc::new(offers()));
+                let known = CloudOffers {
+                    offers: offers(),
+                    problems: Vec::new(),
+                };
+                leader.offers.insert(project, Arc::new(known));
             }
             return self.wake();
         }

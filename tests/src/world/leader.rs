@@ -5,9 +5,9 @@ use dstack_domain::command::{
     Actor, Command, ConnectedHost, Entry, HostOutcome, InstanceGone, RecordHost,
 };
 use dstack_domain::decide::{DesiredSet, ObservedJobs, ObservedPhase, decide, observe};
-use dstack_domain::facts::{AgentFact, Facts};
+use dstack_domain::facts::{AgentFact, CloudOffers, Facts};
 use dstack_domain::ids::{InstanceId, ProjectId, RequestId, SubmissionId};
-use dstack_domain::model::{Instance, InstanceOffer};
+use dstack_domain::model::Instance;
 use dstack_domain::step::{Action, ActionKey, Step, Subject};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +25,7 @@ pub struct Leader {
     links: BTreeMap<InstanceId, Link>,
     reports: Vec<(Timestamp, InstanceId, ObservedJobs)>,
     pub drained: BTreeSet<SubmissionId>,
-    pub offers: BTreeMap<ProjectId, Arc<Vec<InstanceOffer>>>,
+    pub offers: BTreeMap<ProjectId, Arc<CloudOffers>>,
 }
 
 #[derive(Default)]

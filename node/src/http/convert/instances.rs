@@ -2,8 +2,7 @@
 
 use dstack_api::http::instances::Instance as WireInstance;
 use dstack_api::http::offers::{Disk, InstanceType, Resources};
-use dstack_domain::model::Instance;
-use dstack_domain::spec::BackendType;
+use dstack_domain::model::{Instance, Phase};
 use dstack_domain::state::State;
 
 /// Until a host was seen, its record shows upstream's placeholder, which tables print as nothing much.
@@ -25,24 +24,32 @@ fn unknown_type() -> InstanceType {
 pub fn instance(state: &State, record: &Instance) -> WireInstance {
     let project = state.project(record.project_id);
     let fleet = state.fleet(record.fleet_id);
+    let kind = match record.is_own_host() {
+        true => Some(unknown_type()),
+        false => None,
+    };
     // While it waits for its next attempt, the last failure is the best answer to "why".
     let message = record
         .termination_message
         .clone()
+        .or_else(|| doubt(state, record))
         .or_else(|| record.last_error.clone());
+    // Before an offer was chosen there is nothing to say.
+    let chosen = record.made.as_ref().map(|made| made.offer.is_some());
+    let shown = chosen.unwrap_or(true);
     WireInstance {
         id: record.id.0,
         project_name: project
             .map(|project| project.name.clone())
             .unwrap_or_default(),
-        backend: Some(BackendType::Remote),
-        instance_type: Some(record.instance_type.clone().unwrap_or_else(unknown_type)),
+        backend: shown.then(|| record.backend()),
+        instance_type: record.instance_type.clone().or(kind),
         name: record.name.clone(),
         fleet_id: Some(record.fleet_id.0),
         fleet_name: fleet.map(|fleet| fleet.name.clone()),
         instance_num: record.num,
         job_name: job_name(state, record),
-        hostname: Some(record.remote.hostname.clone()),
+        hostname: record.remote.as_ref().map(|remote| remote.hostname.clone()),
         status: record.status,
         unreachable: record.unreachable,
         health_status: record.health,
@@ -50,9 +57,9 @@ pub fn instance(state: &State, record: &Instance) -> WireInstance {
         termination_reason_message: message,
         created: record.created_at.into(),
         finished_at: record.finished_at.map(Into::into),
-        region: Some("remote".to_owned()),
+        region: shown.then(|| record.region().to_owned()),
         availability_zone: None,
-        price: Some(0.0),
+        price: shown.then(|| record.price()),
         total_blocks: Some(record.total_blocks.unwrap_or(1)),
         busy_blocks: record.busy_blocks,
         gpu_driver: record
@@ -60,6 +67,20 @@ pub fn instance(state: &State, record: &Instance) -> WireInstance {
             .as_ref()
             .and_then(|facts| facts.gpu_driver.clone()),
     }
+}
+
+/// What is not known of its machine, and what that may cost.
+fn doubt(state: &State, record: &Instance) -> Option<String> {
+    let intent = state.intent(record.made.as_ref()?.intent?)?;
+    let why = intent.last_error.as_deref()?;
+    if intent.phase != Phase::Doubtful {
+        return None;
+    }
+    let price = intent.price();
+    Some(format!(
+        "Machine {} may be there, at ${price:.2} an hour, and is looked for: {why}",
+        intent.key
+    ))
 }
 
 /// The job that runs here, the first by id when blocks are shared.
