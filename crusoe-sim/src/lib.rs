@@ -6,6 +6,7 @@
 mod auth;
 mod catalogue;
 mod faults;
+mod guests;
 mod routes;
 mod server;
 mod things;
@@ -13,5 +14,6 @@ mod world;
 
 pub use auth::Account;
 pub use faults::{Fault, Faults};
+pub use guests::check as check_guests;
 pub use server::Sim;
 pub use world::{Options, World};

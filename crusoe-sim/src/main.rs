@@ -3,9 +3,10 @@
 use clap::Parser;
 use crusoe_sim::{Account, Faults, Options, Sim};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-/// A cloud that answers as Crusoe's does, without machines behind it.
+/// A cloud that answers as Crusoe's does; its machines are records, or real with --machines.
 #[derive(Debug, Parser)]
 #[command(name = "crusoe-sim", version)]
 struct Args {
@@ -24,6 +25,12 @@ struct Args {
     /// Milliseconds until a list shows what is new
     #[arg(long, default_value_t = 0)]
     lag_ms: u64,
+    /// Make machines real, each with an own sshd on 127.N.x.y, in this folder; needs root
+    #[arg(long, value_name = "DIR")]
+    machines: Option<PathBuf>,
+    /// N in the addresses of machines
+    #[arg(long, default_value_t = 7)]
+    network: u8,
     /// Calls in a second; more are refused
     #[arg(long, default_value_t = 5)]
     calls_per_second: u32,
@@ -45,6 +52,8 @@ async fn main() -> anyhow::Result<()> {
         boot: Duration::from_millis(args.boot_ms),
         lag: Duration::from_millis(args.lag_ms),
         calls_per_second: args.calls_per_second,
+        guests: args.machines,
+        network: args.network,
         ..Options::default()
     };
     let mut sim = Sim::start(args.listen, Account::default(), options).await?;
@@ -55,7 +64,12 @@ async fn main() -> anyhow::Result<()> {
         () = sim.ended() => {}
         _ = tokio::signal::ctrl_c() => {}
     }
-    let (left, bill) = (sim.look(|world| world.machines.len()), sim.bill());
-    println!("machines left {left}, bill ${bill:.4}");
+    let bill = sim.bill();
+    let left = sim.look(|world| {
+        let (machines, disks) = (world.machines.len(), world.disks.len());
+        let (partitions, made) = (world.partitions.len(), world.made);
+        format!("machines made {made}, left {machines}, disks left {disks}, partitions left {partitions}")
+    });
+    println!("{left}, bill ${bill:.4}");
     Ok(())
 }

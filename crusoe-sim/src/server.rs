@@ -2,7 +2,9 @@
 
 use crate::auth::{Account, Signed, pairs};
 use crate::faults::{Fate, Fault};
+use crate::guests::{self, Inside};
 use crate::routes::answer;
+use crate::things::Phase;
 use crate::world::{No, Options, World};
 use anyhow::Context;
 use axum::Router;
@@ -14,7 +16,7 @@ use futures::stream;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,11 +28,26 @@ use tokio::time::Instant;
 const VERSIONS: [&str; 2] = ["/v1alpha5", "/v1"];
 const LARGEST_BODY: usize = 1 << 20;
 
-struct Shared {
+pub(crate) struct Shared {
     account: Account,
     world: Mutex<World>,
     fate: Fate,
     recent: Mutex<VecDeque<Instant>>,
+}
+
+impl Shared {
+    /// What is to be there by now, by the machine's id.
+    pub(crate) fn running(&self, now: Instant) -> BTreeMap<String, Inside> {
+        let mut world = self.world.lock();
+        world.pass(now);
+        let running = world
+            .machines
+            .values()
+            .filter(|machine| machine.phase == Phase::Running);
+        running
+            .map(|machine| (machine.id.clone(), machine.inside()))
+            .collect()
+    }
 }
 
 /// A running cloud; it ends when this goes.
@@ -57,12 +74,20 @@ impl Sim {
             .await
             .with_context(|| format!("listening on {listen}"))?;
         let addr = listener.local_addr().context("its own address")?;
+        let folder = options.guests.clone();
+        if folder.is_some() {
+            guests::check()?;
+        }
         let shared = Arc::new(Shared {
             account,
             fate: Fate::new(options.seed, options.faults),
             world: Mutex::new(World::new(options)),
             recent: Mutex::default(),
         });
+        if let Some(folder) = folder {
+            let weak = Arc::downgrade(&shared);
+            std::thread::spawn(move || guests::follow(weak, folder));
+        }
         let router = Router::new().fallback(call).with_state(shared.clone());
         let serving = tokio::spawn(async move {
             let _ = axum::serve(listener, router).await;

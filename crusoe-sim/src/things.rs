@@ -1,6 +1,7 @@
 //! What the cloud holds, and how each thing is shown.
 
 use crate::catalogue::Product;
+use crate::guests::Inside;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -19,6 +20,13 @@ pub struct Machine {
     pub disks: Vec<String>,
     pub partition: Option<String>,
     pub number: u32,
+    /// It came out of the stock, and goes back there.
+    pub took: bool,
+    /// Where it answers, if it is real.
+    pub address: String,
+    pub is_guest: bool,
+    pub ssh_key: String,
+    pub startup: String,
     /// When it began to cost money, and how much it has cost in earlier lives.
     pub running_since: Option<Instant>,
 }
@@ -43,13 +51,35 @@ impl Machine {
         }
     }
 
+    /// What goes into it, when it is real.
+    pub fn inside(&self) -> Inside {
+        let words: Vec<&str> = self.product.gpu_type.split(['-', '_']).collect();
+        let model = words.first().copied().unwrap_or_default();
+        let size = words.last().and_then(|word| word.strip_suffix("GB"));
+        let gb: u64 = size.and_then(|size| size.parse().ok()).unwrap_or(0);
+        Inside {
+            name: self.name.clone(),
+            address: self.address.clone(),
+            ssh_key: self.ssh_key.clone(),
+            startup: self.startup.clone(),
+            gpus: self.product.gpus,
+            gpu_name: format!("{model} {gb}GB"),
+            gpu_mib: gb << 10,
+            pkey: self.partition.as_deref().map(pkey),
+        }
+    }
+
     /// Nothing but a running machine has a public address; the private one is there from the start.
     pub fn shown(&self) -> Value {
         let public = match self.phase {
-            Phase::Running => format!("127.7.{}.{}", self.number / 250, self.number % 250 + 1),
+            Phase::Running => self.address.clone(),
             _ => String::new(),
         };
-        let private = format!("172.27.{}.{}", self.number / 250, self.number % 250 + 5);
+        // Real machines share this one's network, and have no other address in it.
+        let private = match self.is_guest {
+            true => self.address.clone(),
+            false => format!("172.27.{}.{}", self.number / 250, self.number % 250 + 5),
+        };
         let adapter = |partition: &String| {
             json!({"type": "infiniband", "guid": "946d:ae03:0021:69aa", "ib_partition_id": partition,
                 "transport_partition_id": partition})
@@ -71,6 +101,17 @@ impl Machine {
             "host_channel_adapters": adapters,
         })
     }
+}
+
+/// A full member's key of the partition.
+fn pkey(partition: &str) -> String {
+    let digits: String = partition
+        .chars()
+        .filter(char::is_ascii_hexdigit)
+        .take(4)
+        .collect();
+    let number = u16::from_str_radix(&digits, 16).unwrap_or_default();
+    format!("0x{:04x}", number | 0x8000)
 }
 
 #[derive(Debug, Clone)]

@@ -6,6 +6,7 @@ use crate::things::{Disk, Machine, Network, Operation, Partition, Phase};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -32,6 +33,10 @@ pub struct Options {
     pub page: usize,
     /// Calls in a second; more are refused with 429.
     pub calls_per_second: u32,
+    /// Where real machines have their folders; without it machines are records only.
+    pub guests: Option<PathBuf>,
+    /// The second number of every machine's public address: 127.N.x.y.
+    pub network: u8,
 }
 
 impl Default for Options {
@@ -46,6 +51,8 @@ impl Default for Options {
             quota: 4096,
             page: 50,
             calls_per_second: 1000,
+            guests: None,
+            network: 7,
         }
     }
 }
@@ -137,6 +144,7 @@ impl World {
         if let Some(left) = self
             .stock
             .get_mut(&(machine.product.name, machine.location.clone()))
+            .filter(|_| machine.took)
         {
             *left += 1;
         }
@@ -203,6 +211,7 @@ impl World {
         } else {
             fails
         };
+        let took = *left > 0;
         *left = left.saturating_sub(1);
         self.numbers += 1;
         self.made += 1;
@@ -216,6 +225,16 @@ impl World {
             phase: Phase::Making(now + self.options.boot),
             disks,
             partition,
+            took,
+            address: format!(
+                "127.{}.{}.{}",
+                self.options.network,
+                self.numbers / 250,
+                self.numbers % 250 + 1
+            ),
+            is_guest: self.options.guests.is_some(),
+            ssh_key: text("ssh_public_key").to_owned(),
+            startup: text("startup_script").to_owned(),
             number: self.numbers,
             running_since: None,
         };

@@ -15,6 +15,7 @@ use crate::http::fleets::{
     GetFleetPlan, ListProjectFleets,
 };
 use crate::http::gpus::{GpuList, ListGpus};
+use crate::http::leaks::Leaks;
 use crate::http::logs::{JobSubmissionLogs, PollLogs};
 use crate::http::metrics::{GetJobMetrics, JobMetrics};
 use crate::http::projects::{Member, MemberSetting, Project, RemoveMembers, SetMembers};
@@ -269,6 +270,12 @@ impl ProjectClient {
             config_yaml: yaml.to_owned(),
         };
         self.client.call_void(self.change(path, &request)).await
+    }
+
+    /// The ledger against the accounts, compared now.
+    pub async fn leaks(&self) -> Result<Leaks, ApiError> {
+        let call = self.ask("leaks/list", &serde_json::json!({}));
+        self.client.call(call).await
     }
 
     /// Whether the backend can be used; why not, if not.

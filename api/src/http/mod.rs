@@ -16,6 +16,7 @@ pub mod gateways;
 pub mod gpus;
 pub mod instances;
 pub mod jobs;
+pub mod leaks;
 pub mod logs;
 pub mod metrics;
 pub mod offers;

@@ -42,3 +42,13 @@ pub enum BackendCommand {
         yes: bool,
     },
 }
+
+/// The proof that nothing in a cloud's account costs money for nobody.
+#[derive(Debug, Args)]
+pub struct Leaks {
+    #[command(flatten)]
+    pub common: Common,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}

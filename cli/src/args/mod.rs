@@ -15,7 +15,7 @@ pub use absent::{
     VolumeCommand,
 };
 pub use apply::Apply;
-pub use backend::{Backend, BackendCommand};
+pub use backend::{Backend, BackendCommand, Leaks};
 pub use conditions::{Conditions, ProfileChoice, Repository, Resources};
 pub use event::Event;
 pub use fleet::{Fleet, FleetCommand, FleetDelete};
@@ -66,6 +66,8 @@ pub enum Command {
     Fleet(Fleet),
     /// List, set and test the sources of machines
     Backend(Backend),
+    /// Compare what clouds hold with what is on record
+    Leaks(Leaks),
     /// List and manage volumes
     Volume(Volume),
     /// List and manage gateways

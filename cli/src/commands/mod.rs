@@ -12,6 +12,7 @@ mod follow;
 mod gateway;
 mod given;
 mod init;
+mod leaks;
 mod login;
 mod logs;
 mod metrics;
@@ -65,6 +66,7 @@ async fn talk_to_server(command: Command) -> Outcome {
         Command::Project(args) => project::project(args).await,
         Command::Init(args) => init::init(args).await,
         Command::Cluster(args) => cluster::cluster(args).await,
+        Command::Leaks(args) => leaks::leaks(args).await,
         Command::Backend(args) => backend::backend(args).await,
         Command::Volume(args) => volume::volume(args).await,
         Command::Gateway(args) => gateway::gateway(args).await,

@@ -1,7 +1,7 @@
 //! The table of `dstack fleet`.
 
 use super::resources::{backend, gpus, price, resources};
-use super::{Table, ago};
+use super::{Table, ago, word};
 use dstack_api::http::fleets::Fleet;
 use dstack_api::http::instances::Instance;
 use dstack_domain::spec::Placement;
@@ -163,12 +163,4 @@ fn error(instance: &Instance) -> String {
         (Some(text), None) | (None, Some(text)) => text.clone(),
         (None, None) => String::new(),
     }
-}
-
-/// An enum as it stands on the wire.
-fn word(value: &impl serde::Serialize) -> String {
-    serde_json::to_value(value)
-        .ok()
-        .and_then(|value| value.as_str().map(str::to_owned))
-        .unwrap_or_default()
 }

@@ -66,3 +66,11 @@ pub fn redraw() {
         raw(b"\x1b[2J\x1b[H");
     }
 }
+
+/// An enum as it stands on the wire.
+pub fn word(value: &impl serde::Serialize) -> String {
+    serde_json::to_value(value)
+        .ok()
+        .and_then(|value| value.as_str().map(str::to_owned))
+        .unwrap_or_default()
+}

@@ -108,9 +108,7 @@ fn matches_spec(fleet: &Fleet, instance: &Instance) -> bool {
     let Some(offer) = chosen.filter(|_| fleet.version > 0) else {
         return true;
     };
-    let mut anywhere = fleet.clone();
-    anywhere.site = None;
-    !fleet_offers(&anywhere, &[offer]).is_empty()
+    !fleet_offers(&fleet.spec, &[offer]).is_empty()
 }
 
 /// A cluster whose last machine is told to go may begin elsewhere; its fabric goes after the machines.

@@ -8,7 +8,7 @@ use crate::command::{Assignment, MachineOrder, ProvisionJobs, is_at, place_of};
 use crate::facts::CloudOffers;
 use crate::ids::{InstanceId, RunId};
 use crate::model::{Fleet, InstanceOffer, Scarce, Submission};
-use crate::spec::{CreationPolicy, JobSpec, Requirements, ResourcesSpec};
+use crate::spec::{CreationPolicy, FleetSpec, JobSpec, Requirements, ResourcesSpec};
 use crate::state::State;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -17,13 +17,21 @@ use std::collections::BTreeSet;
 const IDLE_SECONDS: u64 = 300;
 
 /// Offers that satisfy the fleet, cheapest first; of a cluster that has a place, those of that place.
-pub fn fleet_offers(fleet: &Fleet, offers: &[InstanceOffer]) -> Vec<InstanceOffer> {
-    if fleet.nodes().is_none() {
+pub(super) fn fleet_offers_here(fleet: &Fleet, offers: &[InstanceOffer]) -> Vec<InstanceOffer> {
+    let mut found = fleet_offers(&fleet.spec, offers);
+    if let Some(site) = &fleet.site {
+        found.retain(|offer| is_at(offer, site));
+    }
+    found
+}
+
+/// Offers that satisfy the specification of a fleet, cheapest first.
+pub fn fleet_offers(spec: &FleetSpec, offers: &[InstanceOffer]) -> Vec<InstanceOffer> {
+    if spec.configuration.nodes.is_none() {
         return Vec::new();
     }
     let wanted = Requirements {
-        resources: fleet
-            .spec
+        resources: spec
             .configuration
             .resources
             .clone()
@@ -34,11 +42,7 @@ pub fn fleet_offers(fleet: &Fleet, offers: &[InstanceOffer]) -> Vec<InstanceOffe
         multinode: None,
         backend_options: None,
     };
-    let mut found = suitable(offers.to_vec(), &fleet.spec.merged_profile(), &wanted);
-    if let Some(site) = &fleet.site {
-        found.retain(|offer| is_at(offer, site));
-    }
-    found
+    suitable(offers.to_vec(), &spec.merged_profile(), &wanted)
 }
 
 /// Offers that satisfy the fleet and the job alike.
@@ -53,7 +57,7 @@ pub fn job_offers(
     if closed {
         return Vec::new();
     }
-    let found = fleet_offers(fleet, offers);
+    let found = fleet_offers_here(fleet, offers);
     let mut found = suitable(found, wishes.profile, &job.requirements);
     found.retain(|offer| blocks_needed(&job.requirements, &offer.instance.resources, 1).is_some());
     found

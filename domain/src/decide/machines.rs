@@ -1,7 +1,7 @@
 //! Instances that a cloud makes: choosing what to make, giving up what never answers, and seeing to it that nothing of
 //! an instance on its way out stays behind.
 
-use super::growth::{choose, fleet_offers, job_offers, waits};
+use super::growth::{choose, fleet_offers_here, job_offers, waits};
 use super::pass::{Pass, after};
 use super::placement::Wishes;
 use crate::command::{
@@ -119,7 +119,7 @@ fn able(
         Some((run.clone(), pass.draft.job_spec(submission)?.clone()))
     });
     let Some((run, job)) = job else {
-        return fleet_offers(fleet, offers);
+        return fleet_offers_here(fleet, offers);
     };
     let profile = run.spec.merged_profile();
     let wishes = Wishes {

@@ -6,9 +6,12 @@ use super::{InstanceOffer, Lawful};
 use crate::ids::{FleetId, InstanceId, IntentId, ProjectId};
 use crate::spec::BackendType;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Wanted. Nobody was asked for it yet.
@@ -51,7 +54,9 @@ impl Lawful for Phase {
 }
 
 /// What kind of thing lies in an account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// With the disk that was made for it, which bears its name and goes with it.

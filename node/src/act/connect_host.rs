@@ -3,6 +3,7 @@
 use crate::hosts::bring_up::bring_up;
 use crate::hosts::channel;
 use crate::hosts::failure::HostError;
+use crate::hosts::first_contact;
 use crate::hosts::greet;
 use crate::hosts::reports;
 use crate::hosts::ssh::Session;
@@ -45,7 +46,7 @@ async fn connect(
     generation: u64,
     term: u64,
 ) -> Result<ConnectedHost, HostError> {
-    let (env, known) = {
+    let (env, known, made) = {
         let view = tools.views.now();
         let record = view
             .state
@@ -55,6 +56,7 @@ async fn connect(
         (
             target::fleet_env(&view.state, record),
             record.host_key.is_some(),
+            !record.is_own_host(),
         )
     };
     let session = tools.pool.session(instance).await?;
@@ -75,6 +77,9 @@ async fn connect(
             .await;
     }
     let brought = async {
+        if made {
+            first_contact::booted(&session).await?;
+        }
         let plan = bring_up(&session, &tools.binary, &env).await?;
         tools.pool.note_socket(instance, plan.socket()).await;
         greet(tools, &session, &plan.socket(), instance, term).await

@@ -9,6 +9,7 @@ pub mod channel;
 pub mod failure;
 pub mod ssh;
 
+pub(crate) mod first_contact;
 pub(crate) mod greet;
 mod intake;
 mod link;

@@ -4,6 +4,7 @@ use axum::extract::{Path, State};
 use dstack_api::http::fleets::{FleetPlan, GetFleetPlan};
 use dstack_api::http::runs::ApplyAction;
 use dstack_domain::command::HostOrder;
+use dstack_domain::decide::growth;
 use dstack_domain::model::{ProxyHost, RemoteHost, Sealed};
 use dstack_domain::spec::{
     AnyConfiguration, FleetSpec, ResolvedHost, SshKey, SshProxyParams, diff, validate,
@@ -18,6 +19,11 @@ use super::convert;
 use super::errors::HttpError;
 use crate::context::Context;
 
+/// Offers in a plan; there may be more.
+const MOST_OFFERS: usize = 50;
+/// Machines that one entry of the log may ask for.
+const MOST_NODES: u32 = 1000;
+
 pub async fn get_plan(
     State(context): State<Context>,
     caller: Caller,
@@ -27,7 +33,16 @@ pub async fn get_plan(
     let scope = Scope::enter(&context, &caller, &project, Need::Member).await?;
     let effective = effective(&request.spec)?;
     check_keys(&request.spec)?;
+    check_backends(&scope, &effective)?;
     let state = scope.state();
+    let mut offers = Vec::new();
+    if effective.configuration.nodes.is_some() {
+        let clouds = context.clouds.offers(state, scope.project_id()).await;
+        offers = growth::fleet_offers(&effective, &clouds.offers);
+    }
+    let total_offers = offers.len() as u64;
+    let max_offer_price = offers.iter().map(|offer| offer.price).reduce(f64::max);
+    offers.truncate(MOST_OFFERS);
     let name = effective.configuration.name.as_deref();
     let existing = name.and_then(|name| state.fleet_by_name(scope.project_id(), name));
     let fits =
@@ -38,9 +53,9 @@ pub async fn get_plan(
         spec: request.spec,
         current_resource: existing.map(|fleet| convert::fleet(state, fleet)),
         effective_spec: Some(effective),
-        offers: Vec::new(),
-        total_offers: 0,
-        max_offer_price: None,
+        offers,
+        total_offers,
+        max_offer_price,
         action: Some(if fits {
             ApplyAction::Update
         } else {
@@ -55,12 +70,47 @@ pub fn effective(spec: &FleetSpec) -> Result<FleetSpec, HttpError> {
     let configuration = AnyConfiguration::Fleet(Box::new(spec.configuration.clone()));
     validate::configuration(&configuration)
         .map_err(|error| HttpError::refused(error.one_line()))?;
-    if spec.configuration.ssh_config.is_none() {
+    Ok(spec.without_keys())
+}
+
+/// Whether anybody here could make the fleet's machines.
+pub fn check_backends(scope: &Scope, spec: &FleetSpec) -> Result<(), HttpError> {
+    let configuration = &spec.configuration;
+    let Some(nodes) = configuration.nodes else {
+        return Ok(());
+    };
+    let first = nodes.target.max(nodes.min);
+    if first > MOST_NODES {
+        return Err(HttpError::refused(format!(
+            "`nodes` asks for {first} machines at once, the most is {MOST_NODES}"
+        )));
+    }
+    let known: Vec<&str> = scope
+        .state()
+        .backends_of(scope.project_id())
+        .map(|backend| backend.kind.as_str())
+        .collect();
+    if known.is_empty() {
         return Err(HttpError::refused(
-            "This server has no cloud backend to create machines with. List hosts under `ssh_config` instead of `nodes`.",
+            "This project has no backend to create machines with. Set one with `dstack backend set -f FILE`, or list hosts under `ssh_config` instead of `nodes`.",
         ));
     }
-    Ok(spec.without_keys())
+    let wanted = spec.merged_profile();
+    if let Some(reservation) = &wanted.reservation {
+        return Err(HttpError::refused(format!(
+            "`reservation: {reservation}` cannot be used: no backend of this project ({}) takes reservations. Leave it out.",
+            known.join(", ")
+        )));
+    }
+    match wanted.backends {
+        Some(wanted) if !wanted.iter().any(|kind| known.contains(&kind.as_str())) => {
+            Err(HttpError::refused(format!(
+                "None of the fleet's `backends` is set up in this project, which has: {}",
+                known.join(", ")
+            )))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn hosts(spec: &FleetSpec) -> Vec<ResolvedHost> {

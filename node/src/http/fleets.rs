@@ -18,7 +18,7 @@ use super::auth::Caller;
 use super::body::{Body, MaybeBody};
 use super::convert;
 use super::errors::HttpError;
-use super::fleet_plans::{effective, orders};
+use super::fleet_plans::{check_backends, effective, orders};
 use super::paging::Page;
 use super::repetition::{self, Known};
 use super::request_id::{self, ClientRequest};
@@ -106,6 +106,7 @@ pub async fn apply(
     let mut scope = Scope::enter(&context, &caller, &project, Need::Member).await?;
     let spec = effective(&request.plan.spec)?;
     let hosts = orders(&context, &request.plan.spec)?;
+    check_backends(&scope, &spec)?;
     let existing = spec
         .configuration
         .name

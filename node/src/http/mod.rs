@@ -21,6 +21,7 @@ mod fleet_plans;
 mod fleets;
 mod gpus;
 mod instances;
+mod leaks;
 mod logs;
 mod members;
 mod metrics;

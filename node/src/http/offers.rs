@@ -2,6 +2,7 @@
 
 use dstack_api::http::offers::InstanceOffer;
 use dstack_domain::decide::cloud_offers::{better, suitable};
+use dstack_domain::decide::growth;
 use dstack_domain::decide::placement::{self, Wishes};
 use dstack_domain::spec::{JobSpec, RunSpec};
 
@@ -20,6 +21,30 @@ pub fn offers(scope: &Scope, spec: &RunSpec, job: &JobSpec) -> Vec<InstanceOffer
         .into_iter()
         .map(|offer| offer.offer)
         .collect()
+}
+
+/// As [`offers`], with what the project's fleets could have made.
+pub async fn reachable(
+    context: &Context,
+    scope: &Scope,
+    spec: &RunSpec,
+    job: &JobSpec,
+) -> Vec<InstanceOffer> {
+    let mut all = offers(scope, spec, job);
+    let state = scope.state();
+    if state.backends_of(scope.project_id()).next().is_none() {
+        return all;
+    }
+    let profile = spec.merged_profile();
+    let wishes = Wishes {
+        project: scope.project_id(),
+        profile: &profile,
+        fleet: None,
+    };
+    let clouds = context.clouds.offers(state, scope.project_id()).await;
+    all.extend(growth::run_offers(state, &wishes, job, &clouds.offers));
+    all.sort_by(better);
+    all
 }
 
 /// As [`offers`], with what the project's clouds have, unless only named fleets are asked about: for who looks

@@ -7,9 +7,9 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 
 use super::{
-    absent, backends, cluster, events, files, fleet_plans, fleets, gpus, instances, logs, members,
-    metrics, older_clients, openapi, projects, repos, run_lists, run_plans, runs, secrets, server,
-    trace, users,
+    absent, backends, cluster, events, files, fleet_plans, fleets, gpus, instances, leaks, logs,
+    members, metrics, older_clients, openapi, projects, repos, run_lists, run_plans, runs, secrets,
+    server, trace, users,
 };
 use crate::context::Context;
 use crate::limits;
@@ -130,7 +130,8 @@ fn work() -> ApiRouter<Context> {
 }
 
 fn places() -> ApiRouter<Context> {
-    let routes: [(&str, ApiMethodRouter<Context>); 15] = [
+    let routes: [(&str, ApiMethodRouter<Context>); 16] = [
+        ("leaks/list", post(leaks::list)),
         ("backends/create", post(backends::create)),
         ("backends/update", post(backends::update)),
         ("backends/create_yaml", post(backends::create_yaml)),

@@ -108,7 +108,7 @@ async fn job_plan(
 ) -> JobPlan {
     let mut offers = match request.for_offers_only {
         true => super::offers::everywhere(context, scope, spec, &job).await,
-        false => super::offers::offers(scope, spec, &job),
+        false => super::offers::reachable(context, scope, spec, &job).await,
     };
     if request.reverse_offers {
         offers.reverse();
