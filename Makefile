@@ -16,6 +16,10 @@ demo: build ## three replicas, two SSH hosts, a two-node task, and the leader ki
 	cargo build --release --locked -p dstack-chaos
 	target/release/dstack-chaos demo $(if $(DEMO_KEEP),--keep)
 
+demo-crusoe: build ## a GPU cluster in a simulated cloud: made for one run, the leader killed meanwhile, then gone; needs root
+	cargo build --release --locked -p dstack-chaos -p crusoe-sim
+	target/release/dstack-chaos demo-crusoe
+
 test: setup ## every test
 	scripts/test.sh
 
@@ -39,4 +43,4 @@ lint: setup ## formatting, clippy with warnings denied, licences and bans
 clean: ## remove build output (the machine's RocksDB cache stays)
 	cargo clean
 
-.PHONY: help setup build demo test chaos bench compare lint clean
+.PHONY: help setup build demo demo-crusoe test chaos bench compare lint clean

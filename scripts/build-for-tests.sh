@@ -3,5 +3,5 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/build-agent.sh debug
-cargo build --locked -p dstack-cli -p dstack-node --bins
+cargo build --locked -p dstack-cli -p dstack-node -p crusoe-sim --bins
 scripts/pyclient.sh >/dev/null

@@ -7,6 +7,7 @@ pub mod bench;
 pub mod campaign;
 pub mod compare;
 pub mod demo;
+pub mod demo_crusoe;
 pub mod lab;
 pub mod logs_check;
 pub mod nemesis;

@@ -22,6 +22,8 @@ enum Command {
         #[arg(long, env = "DEMO_KEEP")]
         keep: bool,
     },
+    /// A GPU cluster in a simulated cloud, made for one run, and the leader killed while it is made.
+    DemoCrusoe,
     /// Nemeses against live runs, then verdicts.
     Run {
         /// Only this nemesis; all of them in turn when absent.
@@ -72,6 +74,7 @@ async fn main() -> Result<()> {
 async fn run(command: Command) -> Result<()> {
     match command {
         Command::Demo { keep } => dstack_chaos::demo::demo(keep).await,
+        Command::DemoCrusoe => dstack_chaos::demo_crusoe::demo().await,
         Command::Run {
             nemesis,
             seconds,

@@ -3,13 +3,15 @@
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 
-/// The three binaries a lab starts.
+/// The binaries a lab starts.
 #[derive(Debug, Clone)]
 pub struct Binaries {
     /// One replica.
     pub server: PathBuf,
     /// The CLI.
     pub cli: PathBuf,
+    /// The simulated cloud; built for what needs it.
+    pub cloud: PathBuf,
     /// The statically linked agent, uploaded to hosts.
     pub agent: PathBuf,
 }
@@ -43,6 +45,7 @@ impl Binaries {
         Ok(Self {
             server: folder.join("dstack-server"),
             cli: folder.join("dstack"),
+            cloud: folder.join("crusoe-sim"),
             agent,
         })
     }

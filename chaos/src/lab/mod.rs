@@ -3,6 +3,7 @@
 pub mod agents;
 mod binaries;
 mod cli;
+mod cloud;
 mod cluster;
 mod http;
 mod ports;
@@ -13,6 +14,7 @@ mod sshd;
 
 pub use binaries::Binaries;
 pub use cli::Cli;
+pub use cloud::{Cloud, LastWords};
 pub use cluster::{Cluster, Status};
 pub use http::http;
 pub use ports::free_port;

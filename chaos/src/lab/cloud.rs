@@ -1,0 +1,116 @@
+//! The simulated cloud, as a process of its own, with real machines in it.
+
+use super::process::Process;
+use super::{Binaries, Cli};
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// A running cloud. Dropped, it is killed, and its machines with it.
+#[derive(Debug)]
+pub struct Cloud {
+    process: Process,
+    endpoint: String,
+    access_key: String,
+    secret_key: String,
+}
+
+/// What the cloud says when it is stopped.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LastWords {
+    /// Machines that ever came to be.
+    pub made: u64,
+    /// Machines, disks and partitions that are there still.
+    pub left: [u64; 3],
+    /// Dollars, as it prints them.
+    pub bill: String,
+}
+
+impl Cloud {
+    /// Starts it with its machines below `folder`; `extra` are arguments of its own.
+    pub async fn start(folder: &Path, binaries: &Binaries, extra: &[&str]) -> Result<Self> {
+        let machines = folder.join("machines");
+        std::fs::create_dir_all(&machines).context("a folder for machines")?;
+        let mut command = Command::new(&binaries.cloud);
+        command
+            .args(["--listen", "127.0.0.1:0", "--machines"])
+            .arg(&machines)
+            .args(extra);
+        let log = folder.join("crusoe-sim.log");
+        let mut process = Process::start("crusoe-sim", command, &log)?;
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let said = std::fs::read_to_string(&log).unwrap_or_default();
+            let found = ["endpoint", "access key", "secret key"].map(|what| value(&said, what));
+            if let [Some(endpoint), Some(access_key), Some(secret_key)] = found {
+                return Ok(Self {
+                    process,
+                    endpoint,
+                    access_key,
+                    secret_key,
+                });
+            }
+            if process.ended()?.is_some() || Instant::now() > deadline {
+                bail!("crusoe-sim did not start: {said}");
+            }
+            super::pause().await;
+        }
+    }
+
+    /// The backend's configuration, as `dstack backend set` takes it.
+    pub fn backend(&self) -> String {
+        let (endpoint, access, secret) = (&self.endpoint, &self.access_key, &self.secret_key);
+        format!(
+            "type: crusoe\nproject_id: sim\nendpoint: {endpoint}\ncreds:\n  access_key: {access}\n  secret_key: {secret}\n"
+        )
+    }
+
+    /// Tells the project of it.
+    pub async fn introduce(&self, cli: &Cli) -> Result<()> {
+        let file = cli.write("crusoe.yml", &self.backend())?;
+        cli.run(&["backend", "set", "-f", &file]).await.map(drop)
+    }
+
+    /// Stops it and hears what was made and what is left.
+    pub async fn stop(mut self) -> Result<LastWords> {
+        self.process.signal(Signal::SIGINT)?;
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.process.ended()?.is_none() {
+            if Instant::now() > deadline {
+                bail!("crusoe-sim does not stop: {}", self.process.tail());
+            }
+            super::pause().await;
+        }
+        let said = std::fs::read_to_string(&self.process.log).context("its last words")?;
+        let last = said.lines().find(|line| line.starts_with("machines made "));
+        let last = last.with_context(|| format!("no last words in {said}"))?;
+        let number = |what: &str| -> Option<u64> {
+            let rest = last.split(what).nth(1)?.trim_start();
+            rest.split(|c: char| !c.is_ascii_digit())
+                .next()?
+                .parse()
+                .ok()
+        };
+        let told = || {
+            Some(LastWords {
+                made: number("machines made")?,
+                left: [
+                    number(", left")?,
+                    number("disks left")?,
+                    number("partitions left")?,
+                ],
+                bill: last.split("bill ").nth(1)?.to_owned(),
+            })
+        };
+        told().with_context(|| format!("its last words are strange: {last}"))
+    }
+}
+
+/// The value of `NAME VALUE`.
+fn value(said: &str, name: &str) -> Option<String> {
+    let line = said.lines().find(|line| line.starts_with(name))?;
+    let value = line.get(name.len()..)?.trim();
+    (!value.is_empty()).then(|| value.to_owned())
+}
