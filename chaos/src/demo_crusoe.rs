@@ -31,7 +31,8 @@ pub async fn demo() -> Result<()> {
 async fn play(folder: &Path) -> Result<()> {
     let binaries = Binaries::find()?;
     say("starting a simulated cloud and three replicas");
-    let cloud = Cloud::start(folder, &binaries, &["--boot-ms", "4000", "--lag-ms", "500"]).await?;
+    let slow = ["--boot-ms", "4000", "--lag-ms", "500"];
+    let cloud = Cloud::with_machines(folder, &binaries, &slow).await?;
     let mut cluster = Cluster::start(folder, 3, &binaries, &[]).await?;
     let leader = cluster.wait_leader(Duration::from_secs(30)).await?;
     let urls = cluster.urls();

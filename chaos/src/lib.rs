@@ -5,6 +5,7 @@
 
 pub mod bench;
 pub mod campaign;
+pub mod clouds;
 pub mod compare;
 pub mod demo;
 pub mod demo_crusoe;

@@ -24,6 +24,15 @@ enum Command {
     },
     /// A GPU cluster in a simulated cloud, made for one run, and the leader killed while it is made.
     DemoCrusoe,
+    /// Fleets in a simulated cloud that answers badly, under leaders that die; then the account is compared.
+    Clouds {
+        /// Rounds; each has a seed of its own, counted up from the first.
+        #[arg(long, default_value_t = 20)]
+        rounds: u64,
+        /// The first seed.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Nemeses against live runs, then verdicts.
     Run {
         /// Only this nemesis; all of them in turn when absent.
@@ -74,6 +83,7 @@ async fn main() -> Result<()> {
 async fn run(command: Command) -> Result<()> {
     match command {
         Command::Demo { keep } => dstack_chaos::demo::demo(keep).await,
+        Command::Clouds { rounds, seed } => dstack_chaos::clouds::clouds(rounds, seed).await,
         Command::DemoCrusoe => dstack_chaos::demo_crusoe::demo().await,
         Command::Run {
             nemesis,

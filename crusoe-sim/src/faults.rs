@@ -3,6 +3,7 @@
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use serde::Deserialize;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -24,7 +25,8 @@ pub enum Fault {
 }
 
 /// How often things go wrong, out of a thousand calls.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(default)]
 pub struct Faults {
     pub error_before: u32,
     pub error_after: u32,
@@ -38,7 +40,7 @@ pub struct Faults {
 pub struct Fate {
     planned: Mutex<VecDeque<(String, Fault)>>,
     chance: Mutex<StdRng>,
-    rates: Faults,
+    rates: Mutex<Faults>,
 }
 
 impl Fate {
@@ -46,8 +48,13 @@ impl Fate {
         Self {
             planned: Mutex::default(),
             chance: Mutex::new(StdRng::seed_from_u64(seed)),
-            rates,
+            rates: Mutex::new(rates),
         }
+    }
+
+    /// From now on things go wrong so often.
+    pub fn set(&self, rates: Faults) {
+        *self.rates.lock() = rates;
     }
 
     /// The next call whose `METHOD path` contains `calls` meets this.
@@ -69,7 +76,7 @@ impl Fate {
             luck = luck.saturating_sub(rate);
             hit
         };
-        let rates = self.rates;
+        let rates = *self.rates.lock();
         match () {
             () if hit(rates.error_before) => Some(Fault::ErrorBefore),
             () if hit(rates.error_after) => Some(Fault::ErrorAfter),

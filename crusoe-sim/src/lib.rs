@@ -9,6 +9,7 @@ mod faults;
 mod guests;
 mod routes;
 mod server;
+mod stage;
 mod things;
 mod world;
 

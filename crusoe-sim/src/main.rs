@@ -28,6 +28,12 @@ struct Args {
     /// Make machines real, each with an own sshd on 127.N.x.y, in this folder; needs root
     #[arg(long, value_name = "DIR")]
     machines: Option<PathBuf>,
+    /// Let tests order faults and look inside, at /sim/...
+    #[arg(long)]
+    stage: bool,
+    /// Of each type in each location
+    #[arg(long, default_value_t = 16)]
+    stock: u64,
     /// N in the addresses of machines
     #[arg(long, default_value_t = 7)]
     network: u8,
@@ -52,6 +58,8 @@ async fn main() -> anyhow::Result<()> {
         boot: Duration::from_millis(args.boot_ms),
         lag: Duration::from_millis(args.lag_ms),
         calls_per_second: args.calls_per_second,
+        staged: args.stage,
+        stock: args.stock,
         guests: args.machines,
         network: args.network,
         ..Options::default()

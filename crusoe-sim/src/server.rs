@@ -4,6 +4,7 @@ use crate::auth::{Account, Signed, pairs};
 use crate::faults::{Fate, Fault};
 use crate::guests::{self, Inside};
 use crate::routes::answer;
+use crate::stage;
 use crate::things::Phase;
 use crate::world::{No, Options, World};
 use anyhow::Context;
@@ -19,6 +20,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -30,12 +32,19 @@ const LARGEST_BODY: usize = 1 << 20;
 
 pub(crate) struct Shared {
     account: Account,
-    world: Mutex<World>,
-    fate: Fate,
+    pub(crate) world: Mutex<World>,
+    pub(crate) fate: Fate,
+    calls: AtomicU64,
+    too_many: AtomicU64,
     recent: Mutex<VecDeque<Instant>>,
 }
 
 impl Shared {
+    pub(crate) fn counted(&self) -> (u64, u64) {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        (read(&self.calls), read(&self.too_many))
+    }
+
     /// What is to be there by now, by the machine's id.
     pub(crate) fn running(&self, now: Instant) -> BTreeMap<String, Inside> {
         let mut world = self.world.lock();
@@ -74,6 +83,7 @@ impl Sim {
             .await
             .with_context(|| format!("listening on {listen}"))?;
         let addr = listener.local_addr().context("its own address")?;
+        let staged = options.staged;
         let folder = options.guests.clone();
         if folder.is_some() {
             guests::check()?;
@@ -83,12 +93,18 @@ impl Sim {
             fate: Fate::new(options.seed, options.faults),
             world: Mutex::new(World::new(options)),
             recent: Mutex::default(),
+            calls: AtomicU64::new(0),
+            too_many: AtomicU64::new(0),
         });
         if let Some(folder) = folder {
             let weak = Arc::downgrade(&shared);
             std::thread::spawn(move || guests::follow(weak, folder));
         }
-        let router = Router::new().fallback(call).with_state(shared.clone());
+        let stage = match staged {
+            true => stage::router(),
+            false => Router::new(),
+        };
+        let router = stage.fallback(call).with_state(shared.clone());
         let serving = tokio::spawn(async move {
             let _ = axum::serve(listener, router).await;
         });
@@ -120,6 +136,11 @@ impl Sim {
         at(&mut world)
     }
 
+    /// Calls that were answered.
+    pub fn calls(&self) -> u64 {
+        self.shared.counted().0
+    }
+
     /// Dollars so far.
     pub fn bill(&self) -> f64 {
         self.look(|world| world.bill(Instant::now()))
@@ -142,8 +163,10 @@ async fn call(State(shared): State<Arc<Shared>>, request: Request) -> Response {
         return no(&No(401, "bad_credential", why.into()));
     }
     if let Some(refused) = throttle(&shared) {
+        shared.too_many.fetch_add(1, Ordering::Relaxed);
         return refused;
     }
+    shared.calls.fetch_add(1, Ordering::Relaxed);
     let Some(rest) = VERSIONS
         .iter()
         .find_map(|version| path.strip_prefix(*version))

@@ -33,6 +33,8 @@ pub struct Options {
     pub page: usize,
     /// Calls in a second; more are refused with 429.
     pub calls_per_second: u32,
+    /// Tests may look behind the scenes.
+    pub staged: bool,
     /// Where real machines have their folders; without it machines are records only.
     pub guests: Option<PathBuf>,
     /// The second number of every machine's public address: 127.N.x.y.
@@ -51,6 +53,7 @@ impl Default for Options {
             quota: 4096,
             page: 50,
             calls_per_second: 1000,
+            staged: false,
             guests: None,
             network: 7,
         }
@@ -78,8 +81,9 @@ pub struct World {
     numbers: u32,
     /// Of machines that are gone, in dollars.
     billed: f64,
-    /// Every machine that ever came to be.
+    /// Every machine that ever came to be, and under which name.
     pub made: u64,
+    pub made_names: BTreeMap<String, u32>,
 }
 
 impl World {
@@ -101,6 +105,7 @@ impl World {
             numbers: 0,
             billed: 0.0,
             made: 0,
+            made_names: BTreeMap::new(),
         }
     }
 
@@ -215,6 +220,7 @@ impl World {
         *left = left.saturating_sub(1);
         self.numbers += 1;
         self.made += 1;
+        *self.made_names.entry(name.clone()).or_default() += 1;
         let machine = Machine {
             id: uuid::Uuid::new_v4().to_string(),
             name,

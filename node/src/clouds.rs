@@ -7,7 +7,7 @@ use std::time::Duration;
 use dstack_api::http::backends::{CrusoeBackend, CrusoeCreds};
 use dstack_backends::crusoe::{AccessKey, Account, Catalogue, Client, Crusoe, Owner};
 use dstack_backends::{Backend as _, Outcome};
-use dstack_domain::command::Found;
+use dstack_domain::command::{Found, SetBackend};
 use dstack_domain::facts::CloudOffers;
 use dstack_domain::ids::{ClusterId, ProjectId};
 use dstack_domain::model::{Backend, InstanceOffer};
@@ -15,6 +15,7 @@ use dstack_domain::spec::BackendType;
 use dstack_domain::state::State;
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::sealing::Sealer;
@@ -213,6 +214,45 @@ impl Clouds {
         }
         serde_json::from_value(config).map_err(|_| unreadable("the configuration"))
     }
+}
+
+/// The type first, so that what is wrong is said of the right one.
+pub fn understand(config: Value) -> Result<CrusoeBackend, Useless> {
+    let kind = config
+        .get("type")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    match BackendType::parse(kind) {
+        Some(BackendType::Crusoe) => serde_json::from_value(config)
+            .map_err(|error| Useless(format!("Backend crusoe: {error}"))),
+        Some(other) => Err(Useless(format!(
+            "This server knows no backend {other} yet. It knows crusoe, and hosts over SSH by fleets with `ssh_config`."
+        ))),
+        None => Err(Useless(format!("{kind:?} is not a type of backend"))),
+    }
+}
+
+/// The command that keeps it, with its credentials sealed.
+pub fn order(
+    sealer: &Sealer,
+    project: ProjectId,
+    config: &CrusoeBackend,
+    exists: Option<bool>,
+) -> Result<SetBackend, Useless> {
+    let broken = |error: serde_json::Error| Useless(error.to_string());
+    let creds = serde_json::to_string(&config.creds).map_err(broken)?;
+    let mut public = serde_json::to_value(config).map_err(broken)?;
+    if let Some(public) = public.as_object_mut() {
+        public.remove("creds");
+    }
+    let creds = sealer.seal(&creds);
+    Ok(SetBackend {
+        project,
+        kind: config.r#type,
+        config: public,
+        creds: creds.map_err(|error| Useless(error.to_string()))?,
+        exists,
+    })
 }
 
 /// Tries a configuration before it is kept.

@@ -82,7 +82,7 @@ async fn propose(
     let command = InitCluster {
         cluster,
         admin: admin(sealer, &token)?,
-        project: project(sealer)?,
+        project: new_project(sealer, PROJECT)?,
     };
     match door.propose_as_leader(term, command.into()).await {
         // Another leader may have been first; the state tells whose token it is.
@@ -113,11 +113,12 @@ fn admin(sealer: &Sealer, token: &str) -> Result<NewUser, FoundingError> {
     })
 }
 
-fn project(sealer: &Sealer) -> Result<CreateProject, FoundingError> {
-    let keys = ssh_keys::generate(&format!("{PROJECT}@dstack"))?;
+/// A project with a key pair of its own.
+pub fn new_project(sealer: &Sealer, name: &str) -> Result<CreateProject, FoundingError> {
+    let keys = ssh_keys::generate(&format!("{name}@dstack"))?;
     Ok(CreateProject {
         id: ProjectId(env::uuid()),
-        name: PROJECT.into(),
+        name: name.to_owned(),
         is_public: false,
         ssh_public_key: keys.public,
         ssh_private_key: sealer.seal(&keys.private)?,

@@ -9,6 +9,7 @@ pub mod args;
 pub mod bulk;
 pub mod clouds;
 pub mod cluster;
+mod config_file;
 pub mod context;
 pub mod credentials;
 pub mod door;

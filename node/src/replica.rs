@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::clouds::Clouds;
 use crate::cluster::Cluster;
+use crate::config_file::{Clerk, ConfigFile};
 use crate::context::Context;
 use crate::credentials::{self, DirLock};
 use crate::door::Door;
@@ -83,6 +84,7 @@ impl Replica {
         let views = Views::start(board, raft.clone());
         let door = Door::open(raft.clone(), views.clone());
         let cluster = Cluster::open(raft.clone());
+        let config = ConfigFile::read(&settings.dir)?;
         let clouds = Clouds::new(sealer.clone());
         let deps = Deps {
             raft: raft.clone(),
@@ -115,6 +117,15 @@ impl Replica {
             membership: Membership::open(raft.clone()),
             settings: Arc::new(settings.http.clone()),
         };
+        if let Some(file) = config {
+            let clerk = Clerk {
+                door: door.clone(),
+                views: views.clone(),
+                sealer: sealer.clone(),
+                clouds: context.clouds.clone(),
+            };
+            tokio::spawn(async move { clerk.carry_out(file).await });
+        }
         let closing = Closing::default();
         tokio::spawn(readdress(raft.clone(), settings.peer_address()));
         Ok(Replica {

@@ -157,6 +157,12 @@ impl Client {
         }
     }
 
+    /// Waits until a call could go out at once.
+    pub(super) async fn ready(&self) {
+        let at = *self.next.lock();
+        tokio::time::sleep_until(at).await;
+    }
+
     /// Waits for this call's turn.
     async fn turn(&self) {
         let at = {

@@ -3,6 +3,7 @@
 use super::catalogue::Catalogue;
 use super::client::Client;
 use super::done::done;
+use super::lookout::Lookout;
 use super::names::{Owner, data_disk, disk_owner};
 use super::offers::{DATA_DISK_GB, NEEDS_DISK, offers};
 use super::shapes::{Shape, image};
@@ -15,7 +16,9 @@ use dstack_domain::decide::fits;
 use dstack_domain::model::{InstanceOffer, Kind};
 use dstack_domain::spec::Requirements;
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant as Clock;
 
 /// The user of every image there.
 pub const LOGIN: &str = "ubuntu";
@@ -24,20 +27,27 @@ const MACHINES: &str = "compute/vms/instances";
 const DISKS: &str = "storage/disks";
 /// How long a machine may take until its operation is over; after that it is looked for by name.
 const MAKING: Duration = Duration::from_secs(300);
+/// Between looks at a machine that is being made.
+const FIRST_LOOK: Duration = Duration::from_millis(500);
+const LAST_LOOK: Duration = Duration::from_secs(5);
 const MAKING_DISK: Duration = Duration::from_secs(60);
 const ENDING: Duration = Duration::from_secs(120);
 
 /// One account, for one cluster of ours.
 #[derive(Debug)]
 pub struct Crusoe {
-    client: Client,
+    client: Arc<Client>,
+    lookout: Lookout,
     owner: Owner,
     catalogue: Catalogue,
 }
 
 impl Crusoe {
     pub fn new(client: Client, owner: Owner, catalogue: Catalogue) -> Self {
+        let client = Arc::new(client);
+        let path = client.project(MACHINES);
         Self {
+            lookout: Lookout::new(client.clone(), path),
             client,
             owner,
             catalogue,
@@ -74,17 +84,39 @@ impl Crusoe {
     }
 
     async fn instance(&self, name: &str) -> Outcome<Instance> {
-        let path = self.client.project(MACHINES);
-        let found = done!(
-            self.client
-                .list::<Instance>(&path, &[("names", name)])
-                .await
-        );
-        // A filter that is not known is no filter.
-        let found = found
-            .into_iter()
-            .find(|one| one.name == name && !one.is_deleted());
-        found.map_or(Outcome::Absent, Outcome::Done)
+        self.lookout.find(name).await
+    }
+
+    /// From the accepted order to a machine that runs. It is looked at, not its operation: one look serves all that are
+    /// being made. The operation is read when the machine is not to be seen, because it alone knows why.
+    async fn made(&self, name: &str, order: OperationAnswer) -> Outcome<Instance> {
+        let mut operation = order.into_inner();
+        let deadline = Clock::now() + MAKING;
+        let mut pause = FIRST_LOOK;
+        loop {
+            if let Some(ended) = operation.ended() {
+                let result = done!(ended);
+                // It says what was made; lists may not yet.
+                return match serde_json::from_value::<Instance>(result) {
+                    Ok(instance) if instance.name == name => Outcome::Done(instance),
+                    _ => self.instance(name).await.if_absent(|| unseen(name)),
+                };
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LAST_LOOK);
+            let seen = self.instance(name).await;
+            match seen {
+                Outcome::Done(seen) if seen.state() == "RUNNING" => return Outcome::Done(seen),
+                // Whoever asked goes on looking.
+                Outcome::Done(seen) if Clock::now() >= deadline => return Outcome::Done(seen),
+                Outcome::Done(seen) if seen.is_coming() => {}
+                Outcome::Unknown(_) if Clock::now() < deadline => {}
+                Outcome::Done(_) | Outcome::Absent if Clock::now() < deadline => {
+                    operation = done!(self.client.operation(MACHINES, operation).await);
+                }
+                _ => return unseen(name),
+            }
+        }
     }
 
     fn machine(&self, key: Key, instance: &Instance) -> Machine {
@@ -119,6 +151,14 @@ impl Crusoe {
             Outcome::Done(disk) => Outcome::Done(disk.id),
             _ => Outcome::Unknown(format!("the disk {name} was made, but is not listed yet")),
         }
+    }
+
+    /// A refusal leaves nothing behind, or it is none.
+    async fn without_disk<T>(&self, machine: &str, has_disk: bool, why: String) -> Outcome<T> {
+        if !has_disk || self.delete_disk(&data_disk(machine)).await == Outcome::Done(()) {
+            return Outcome::Refused(why);
+        }
+        Outcome::Unknown(format!("{why}; and its disk is there still"))
     }
 
     async fn find_disk(&self, name: &str) -> Outcome<DiskRecord> {
@@ -186,6 +226,10 @@ impl Crusoe {
     }
 }
 
+fn unseen<T>(name: &str) -> Outcome<T> {
+    Outcome::Unknown(format!("{name} was ordered, and is not to be seen"))
+}
+
 /// A path that does not exist did nothing.
 fn in_project<T>(outcome: Outcome<T>) -> Outcome<T> {
     outcome.if_absent(|| Outcome::Refused("there is no such project".into()))
@@ -229,16 +273,15 @@ impl Backend for Crusoe {
         let body = self.body(&name, offer, plan, disk.as_deref());
         let path = self.client.project(MACHINES);
         let answer = in_project(self.client.post::<OperationAnswer>(&path, &body).await);
-        let made = done!(self.client.follow(MACHINES, done!(answer), MAKING).await);
-        // It says what was made; lists may not yet.
-        if let Ok(instance) = serde_json::from_value::<Instance>(made)
-            && instance.name == name
-        {
-            return Outcome::Done(self.machine(key.clone(), &instance));
-        }
-        match self.instance(&name).await {
-            Outcome::Done(instance) => Outcome::Done(self.machine(key.clone(), &instance)),
-            _ => Outcome::Unknown(format!("{name} was made, but is not listed yet")),
+        let made = match answer {
+            Outcome::Done(order) => self.made(&name, order).await,
+            Outcome::Refused(why) => Outcome::Refused(why),
+            Outcome::Unknown(why) => Outcome::Unknown(why),
+            Outcome::Absent => Outcome::Absent,
+        };
+        match made {
+            Outcome::Refused(why) => self.without_disk(&name, disk.is_some(), why).await,
+            made => made.map(|instance| self.machine(key.clone(), &instance)),
         }
     }
 

@@ -6,6 +6,7 @@
 mod catalogue;
 mod client;
 mod done;
+mod lookout;
 mod machines;
 mod names;
 mod offers;

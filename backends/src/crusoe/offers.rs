@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(a100.price, 15.6);
         assert_eq!(a100.instance.resources.gpus.len(), 8);
         assert_eq!(a100.instance.resources.gpus[7].memory_mib, 80 << 10);
-        assert!(a100.backend_data.is_empty());
+        assert!(!a100.backend_data.contains_key(NEEDS_DISK));
         assert_eq!(l40s.backend_data[NEEDS_DISK], true);
         assert_eq!(l40s.instance.resources.disk.size_mib, DATA_DISK_GB << 10);
     }

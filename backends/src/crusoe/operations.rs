@@ -1,6 +1,7 @@
 //! Waiting for what goes on behind an accepted call.
 
 use super::client::Client;
+use super::done::done;
 use super::wire::{ApiError, Operation, OperationAnswer};
 use crate::backend::Outcome;
 use serde_json::Value;
@@ -20,17 +21,11 @@ impl Client {
         patience: Duration,
     ) -> Outcome<Value> {
         let mut operation = answer.into_inner();
-        let path = self.project(&format!(
-            "{collection}/operations/{}",
-            operation.operation_id
-        ));
         let deadline = Instant::now() + patience;
         let mut pause = FIRST_PAUSE;
         loop {
-            match operation.state.as_str() {
-                "SUCCEEDED" => return Outcome::Done(operation.result),
-                "FAILED" => return Outcome::Refused(failure(&operation)),
-                _ => {}
+            if let Some(ended) = operation.ended() {
+                return ended;
             }
             if Instant::now() >= deadline {
                 return Outcome::Unknown(format!(
@@ -41,23 +36,36 @@ impl Client {
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LAST_PAUSE);
-            match self.get::<OperationAnswer>(&path, &[]).await {
-                Outcome::Done(newer) => operation = newer.into_inner(),
-                Outcome::Unknown(why) => tracing::debug!(why, "an operation was not read"),
-                // It may have been read once already and be gone by now.
-                Outcome::Refused(why) => {
-                    return Outcome::Unknown(format!(
-                        "operation {} cannot be read: {why}",
-                        operation.operation_id
-                    ));
-                }
-                Outcome::Absent => {
-                    return Outcome::Unknown(format!(
-                        "operation {} is not there any more",
-                        operation.operation_id
-                    ));
-                }
+            operation = done!(self.operation(collection, operation).await);
+        }
+    }
+
+    /// The operation as it is by now. One that nobody answers for just now is as it was; one that is not there any more
+    /// may have been read once already, and tells nothing.
+    pub(super) async fn operation(&self, collection: &str, known: Operation) -> Outcome<Operation> {
+        let id = &known.operation_id;
+        let path = self.project(&format!("{collection}/operations/{id}"));
+        match self.get::<OperationAnswer>(&path, &[]).await {
+            Outcome::Done(newer) => Outcome::Done(newer.into_inner()),
+            Outcome::Unknown(why) => {
+                tracing::debug!(why, "an operation was not read");
+                Outcome::Done(known)
             }
+            Outcome::Refused(why) => {
+                Outcome::Unknown(format!("operation {id} cannot be read: {why}"))
+            }
+            Outcome::Absent => Outcome::Unknown(format!("operation {id} is not there any more")),
+        }
+    }
+}
+
+impl Operation {
+    /// What it came to, once it has.
+    pub(super) fn ended(&self) -> Option<Outcome<Value>> {
+        match self.state.as_str() {
+            "SUCCEEDED" => Some(Outcome::Done(self.result.clone())),
+            "FAILED" => Some(Outcome::Refused(failure(self))),
+            _ => None,
         }
     }
 }

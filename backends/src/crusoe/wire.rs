@@ -68,6 +68,11 @@ impl Instance {
         self.state.strip_prefix("STATE_").unwrap_or(&self.state)
     }
 
+    /// On its way to running.
+    pub fn is_coming(&self) -> bool {
+        matches!(self.state(), "DEFINING" | "PAUSED" | "UNSPECIFIED" | "")
+    }
+
     pub fn is_deleted(&self) -> bool {
         self.state() == "DELETED"
     }

@@ -243,8 +243,16 @@ async fn a_machine_that_fails_late_is_refused_with_its_reason_and_leaves_nothing
         Outcome::Refused("out_of_stock: out of stock".into())
     );
     assert_eq!(backend.find(&key(1)).await, Outcome::Absent);
-    assert_eq!(held(&sim), (0, 1, 0), "its disk waits for the next try");
-    assert_eq!(backend.terminate(&key(1)).await, Outcome::Done(()));
+    assert_eq!(held(&sim), (0, 0, 0), "its disk went with it");
+    sim.plan(
+        "POST /projects/sim/compute/vms/instances",
+        Fault::FailsLate("out_of_stock"),
+    );
+    sim.plan("DELETE /projects/sim/storage/disks", Fault::ErrorBefore);
+    let unclear = backend.create(&key(2), &offer, &plan()).await;
+    assert!(matches!(unclear, Outcome::Unknown(_)), "{unclear:?}");
+    assert_eq!(held(&sim), (0, 1, 0));
+    assert_eq!(backend.terminate(&key(2)).await, Outcome::Done(()));
     assert_eq!(held(&sim), (0, 0, 0));
 }
 
@@ -380,4 +388,34 @@ async fn both_versions_of_the_api_are_spoken() {
         ..account(&sim)
     });
     assert_eq!(older.check().await, Outcome::Done(()));
+}
+
+/// Two hundred machines take one call each, and few more between them.
+#[tokio::test]
+async fn two_hundred_machines_waste_no_calls() {
+    const MACHINES: u32 = 200;
+    let large = sim(Options {
+        stock: 1000,
+        quota: 10_000,
+        boot: Duration::from_secs(2),
+        ..Options::default()
+    })
+    .await;
+    let backend = backend_of(Account {
+        pace: Duration::from_millis(50),
+        ..account(&large)
+    });
+    let offer = offer(&backend, "a40.1x").await;
+    let before = large.calls();
+    let keys: Vec<Key> = (1..=MACHINES).map(key).collect();
+    let plan = plan();
+    let made = keys.iter().map(|key| backend.create(key, &offer, &plan));
+    let made = futures::future::join_all(made).await;
+    assert!(made.iter().all(|one| matches!(one, Outcome::Done(_))));
+    assert_eq!(large.look(|world| world.made), u64::from(MACHINES));
+    let more = large.calls() - before - u64::from(MACHINES);
+    assert!(
+        more < u64::from(MACHINES) / 2,
+        "{more} calls besides the orders"
+    );
 }

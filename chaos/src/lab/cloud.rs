@@ -4,6 +4,9 @@ use super::process::Process;
 use super::{Binaries, Cli};
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
+use serde::Deserialize;
+use serde_json::json;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -28,15 +31,45 @@ pub struct LastWords {
     pub bill: String,
 }
 
+/// What there is in the cloud, by name, whether a list shows it yet or not.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Truth {
+    /// Every kind of thing that costs money or is in the way.
+    pub machines: Vec<String>,
+    /// Data disks.
+    pub disks: Vec<String>,
+    /// InfiniBand partitions.
+    pub partitions: Vec<String>,
+    /// How many machines were ever made under a name.
+    pub made: BTreeMap<String, u32>,
+    /// Calls that were answered.
+    pub calls: u64,
+    /// Calls that were turned away because there were too many.
+    pub too_many: u64,
+}
+
+impl Truth {
+    /// Whether the account is empty.
+    pub fn is_empty(&self) -> bool {
+        self.machines.is_empty() && self.disks.is_empty() && self.partitions.is_empty()
+    }
+}
+
 impl Cloud {
-    /// Starts it with its machines below `folder`; `extra` are arguments of its own.
-    pub async fn start(folder: &Path, binaries: &Binaries, extra: &[&str]) -> Result<Self> {
+    /// Starts it with real machines below `folder`; `extra` are arguments of its own. Needs root.
+    pub async fn with_machines(folder: &Path, binaries: &Binaries, extra: &[&str]) -> Result<Self> {
         let machines = folder.join("machines");
         std::fs::create_dir_all(&machines).context("a folder for machines")?;
+        let place = machines.display().to_string();
+        let extra = [&["--machines", &place], extra].concat();
+        Self::start(folder, binaries, &extra).await
+    }
+
+    /// Starts it with machines that are records only, so that nothing answers at their addresses.
+    pub async fn start(folder: &Path, binaries: &Binaries, extra: &[&str]) -> Result<Self> {
         let mut command = Command::new(&binaries.cloud);
         command
-            .args(["--listen", "127.0.0.1:0", "--machines"])
-            .arg(&machines)
+            .args(["--listen", "127.0.0.1:0", "--stage"])
             .args(extra);
         let log = folder.join("crusoe-sim.log");
         let mut process = Process::start("crusoe-sim", command, &log)?;
@@ -71,6 +104,41 @@ impl Cloud {
     pub async fn introduce(&self, cli: &Cli) -> Result<()> {
         let file = cli.write("crusoe.yml", &self.backend())?;
         cli.run(&["backend", "set", "-f", &file]).await.map(drop)
+    }
+
+    /// The next calls whose `METHOD path` contains `calls` meet the fault, so many times.
+    pub async fn plan(&self, calls: &str, fault: &str, times: u32) -> Result<()> {
+        let plan = json!({"calls": calls, "fault": fault, "times": times});
+        self.tell("plan", &plan).await
+    }
+
+    /// From now on so many of a thousand calls meet each kind of fault.
+    pub async fn faults(&self, rate: u32) -> Result<()> {
+        let rates = json!({
+            "error_before": rate, "error_after": rate, "lost_answer": rate,
+            "too_many": rate, "fails_late": rate,
+        });
+        self.tell("faults", &rates).await
+    }
+
+    async fn tell(&self, what: &str, body: &serde_json::Value) -> Result<()> {
+        let answer = super::http().post(self.stage(what)).json(body).send().await;
+        let answer = answer.with_context(|| format!("telling the cloud of {what}"))?;
+        answer
+            .error_for_status()
+            .context("the cloud refuses")
+            .map(drop)
+    }
+
+    /// What there is, past all doors.
+    pub async fn truth(&self) -> Result<Truth> {
+        let answer = super::http().get(self.stage("truth")).send().await;
+        let text = answer.context("asking the cloud")?.text().await;
+        serde_json::from_str(&text.context("hearing the cloud")?).context("the cloud's truth")
+    }
+
+    fn stage(&self, what: &str) -> String {
+        format!("{}/sim/{what}", self.endpoint.trim_end_matches("/v1"))
     }
 
     /// Stops it and hears what was made and what is left.

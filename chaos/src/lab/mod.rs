@@ -14,7 +14,7 @@ mod sshd;
 
 pub use binaries::Binaries;
 pub use cli::Cli;
-pub use cloud::{Cloud, LastWords};
+pub use cloud::{Cloud, LastWords, Truth};
 pub use cluster::{Cluster, Status};
 pub use http::http;
 pub use ports::free_port;

@@ -2,6 +2,7 @@
 
 mod attach;
 mod clone;
+mod clouds;
 mod hosts;
 mod nemeses;
 mod released;

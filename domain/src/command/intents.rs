@@ -198,12 +198,14 @@ fn absent(draft: &mut Draft, mut intent: Intent) -> Outcome {
             );
             restart(draft, &intent, "its machine is gone from the cloud");
         }
-        Phase::Doubtful | Phase::Releasing if intent.is_absent(draft.at) => {
-            let why = match intent.seen {
-                Some(_) => "It is gone",
-                None => "It was never made",
-            };
-            return release(draft, intent, why);
+        // It was never made. What may have been made for it, a disk say, goes with one more call.
+        Phase::Doubtful if intent.is_absent(draft.at) => {
+            step(&mut intent, Phase::Releasing)?;
+            intent.retry_at = None;
+            restart(draft, &intent, "it was never made");
+        }
+        Phase::Releasing if intent.is_absent(draft.at) => {
+            return release(draft, intent, "it is gone");
         }
         _ => {}
     }
@@ -271,7 +273,10 @@ fn without_fabric(draft: &mut Draft, fabric: &Intent, why: &str) {
         }
     }
     let here = fleet.site.as_ref().and_then(|site| site.fabric) == Some(fabric.id);
-    if here {
+    let in_use = draft
+        .intents_of(fleet.id)
+        .any(|one| one.fabric() == Some(fabric.id));
+    if here && !in_use {
         let mut changed = fleet.as_ref().clone();
         changed.site = None;
         draft.put_fleet(changed);
@@ -309,8 +314,11 @@ impl ReleaseIntent {
     }
 }
 
-/// An instance that is still on its way in goes on with another machine.
+/// An instance that is still on its way in goes on with another machine, a cluster without machines in another place.
 fn restart(draft: &mut Draft, intent: &Intent, why: &str) {
+    if intent.kind() == Kind::Fabric {
+        without_fabric(draft, intent, why);
+    }
     if let Some(instance) = holder(draft, intent)
         && matches!(
             instance.status,

@@ -78,44 +78,16 @@ async fn set(
     clouds::check(cluster, &config)
         .await
         .map_err(|error| HttpError::refused(format!("Backend {}: {error}", config.r#type)))?;
-    let broken = |error: &dyn std::error::Error| HttpError::internal("keep a backend", error);
-    let creds = serde_json::to_string(&config.creds).map_err(|error| broken(&error))?;
-    let mut public = serde_json::to_value(&config).map_err(|error| broken(&error))?;
-    if let Some(public) = public.as_object_mut() {
-        public.remove("creds");
-    }
-    let command = command::SetBackend {
-        project: scope.project_id(),
-        kind: config.r#type,
-        config: public,
-        creds: context
-            .sealer
-            .seal(&creds)
-            .map_err(|error| broken(&error))?,
-        exists: Some(exists),
-    };
+    let command = clouds::order(&context.sealer, scope.project_id(), &config, Some(exists));
+    let command = command.map_err(|error| HttpError::internal("keep a backend", &error))?;
     let accepted = scope
         .submit(&context, request.id(caller.id()), command)
         .await?;
     Ok(Answer::new(config, accepted.revision))
 }
 
-/// The type first, so that what is wrong is said of the right one.
 fn understand(config: Value) -> Result<CrusoeBackend, HttpError> {
-    let kind = config
-        .get("type")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    match BackendType::parse(kind) {
-        Some(BackendType::Crusoe) => serde_json::from_value(config)
-            .map_err(|error| HttpError::refused(format!("Backend crusoe: {error}"))),
-        Some(other) => Err(HttpError::refused(format!(
-            "This server knows no backend {other} yet. It knows crusoe, and hosts over SSH by fleets with `ssh_config`."
-        ))),
-        None => Err(HttpError::refused(format!(
-            "{kind:?} is not a type of backend"
-        ))),
-    }
+    clouds::understand(config).map_err(|error| HttpError::refused(error.to_string()))
 }
 
 fn read(yaml: &str) -> Result<Value, HttpError> {

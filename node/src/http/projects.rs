@@ -20,8 +20,8 @@ use super::paging::Page;
 use super::request_id::ClientRequest;
 use super::users::matches;
 use crate::context::Context;
+use crate::first_start::new_project;
 use crate::view::View;
-use crate::{env, ssh_keys};
 
 pub async fn list(
     State(context): State<Context>,
@@ -108,18 +108,10 @@ pub async fn create(
     Body(request): Body<CreateProject>,
 ) -> Outcome<Project> {
     names::check_project_name(&request.project_name).map_err(HttpError::refused)?;
-    let keys = ssh_keys::generate(&request.project_name)
-        .map_err(|error| HttpError::internal("make a key pair", &error))?;
-    let private = context
-        .sealer
-        .seal(&keys.private)
-        .map_err(|error| HttpError::internal("seal a key", &error))?;
+    let made = new_project(&context.sealer, &request.project_name);
     let command = command::CreateProject {
-        id: ProjectId::from(env::uuid()),
-        name: request.project_name.clone(),
         is_public: request.is_public,
-        ssh_public_key: keys.public,
-        ssh_private_key: private,
+        ..made.map_err(|error| HttpError::internal("make a project", &error))?
     };
     let accepted = context
         .door
