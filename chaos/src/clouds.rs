@@ -15,6 +15,17 @@ const CONVERGES: Duration = Duration::from_secs(60);
 /// Of a thousand calls, for each of five kinds of fault.
 const WORST: u32 = 80;
 const FLEETS: usize = 4;
+/// How the cloud is.
+const WAYS: [&str; 8] = [
+    "--boot-ms",
+    "1500",
+    "--lag-ms",
+    "700",
+    "--calls-per-second",
+    "50",
+    "--stock",
+    "6",
+];
 
 /// Runs rounds with seeds counted up from `first`.
 pub async fn clouds(rounds: u64, first: u64) -> Result<()> {
@@ -46,20 +57,21 @@ impl CloudLab {
     /// Starts everything below `folder`, and tells the project of the cloud.
     pub async fn start(folder: &Path) -> Result<Self> {
         let binaries = Binaries::find()?;
-        let ways = [
-            "--boot-ms",
-            "1500",
-            "--lag-ms",
-            "700",
-            "--calls-per-second",
-            "50",
-            "--stock",
-            "6",
-        ];
-        let cloud = Cloud::start(folder, &binaries, &ways).await?;
-        let cluster = Cluster::start(folder, 3, &binaries, &[]).await?;
+        let cloud = Cloud::start(folder, &binaries, &WAYS).await?;
+        Self::around(cloud, folder, &binaries).await
+    }
+
+    /// The same with machines that are real. Needs root.
+    pub async fn with_machines(folder: &Path) -> Result<Self> {
+        let binaries = Binaries::find()?;
+        let cloud = Cloud::with_machines(folder, &binaries, &WAYS).await?;
+        Self::around(cloud, folder, &binaries).await
+    }
+
+    async fn around(cloud: Cloud, folder: &Path, binaries: &Binaries) -> Result<Self> {
+        let cluster = Cluster::start(folder, 3, binaries, &[]).await?;
         let urls = cluster.urls();
-        let cli = Cli::new(&binaries, &folder.join("home"), &urls, &cluster.token)?;
+        let cli = Cli::new(binaries, &folder.join("home"), &urls, &cluster.token)?;
         cloud.introduce(&cli).await?;
         Ok(Self {
             cloud,

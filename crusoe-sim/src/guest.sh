@@ -61,7 +61,9 @@ if [ -n "$PKEY" ]; then
     done
 fi
 
-ssh-keygen -q -t ed25519 -N '' -f "$R/etc/ssh/guest_key"
+# A machine that is stopped and started again is the same one to those who log in.
+if [ ! -e "$VM.key" ]; then ssh-keygen -q -t ed25519 -N '' -f "$VM.key"; fi
+cp "$VM.key" "$R/etc/ssh/guest_key"
 mkdir -p "$R/etc/ssh/sshd_config.d"
 cat >"$R/etc/ssh/sshd_config" <<SSHD
 Include /etc/ssh/sshd_config.d/*.conf

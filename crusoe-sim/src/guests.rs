@@ -30,6 +30,7 @@ pub struct Inside {
 }
 
 struct Guest {
+    address: String,
     child: Child,
 }
 
@@ -65,7 +66,10 @@ pub(crate) fn follow(shared: Weak<Shared>, folder: PathBuf) {
     let mut guests: BTreeMap<String, Guest> = BTreeMap::new();
     while let Some(shared) = shared.upgrade() {
         let wanted = shared.running(Instant::now());
-        guests.retain(|id, _| wanted.contains_key(id));
+        guests.retain(|id, guest| {
+            let still = wanted.get(id);
+            still.is_some_and(|inside| inside.address == guest.address)
+        });
         for (id, inside) in wanted {
             if guests.contains_key(&id) {
                 continue;
@@ -119,5 +123,8 @@ fn boot(folder: &Path, inside: &Inside) -> anyhow::Result<Guest> {
         .stderr(log)
         .spawn()
         .context("starting it")?;
-    Ok(Guest { child })
+    Ok(Guest {
+        address: inside.address.clone(),
+        child,
+    })
 }

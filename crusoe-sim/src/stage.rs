@@ -3,11 +3,13 @@
 
 use crate::faults::{Fault, Faults};
 use crate::server::Shared;
+use crate::world::No;
 use axum::Json;
 use axum::Router;
 use axum::extract::State;
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -63,6 +65,7 @@ pub(crate) fn router() -> Router<Arc<Shared>> {
     Router::new()
         .route("/sim/faults", post(faults))
         .route("/sim/plan", post(plan))
+        .route("/sim/act", post(act))
         .route("/sim/truth", get(truth))
 }
 
@@ -74,6 +77,30 @@ async fn plan(State(shared): State<Arc<Shared>>, Json(plan): Json<Plan>) {
     for _ in 0..plan.times {
         shared.fate.plan(&plan.calls, plan.fault.into());
     }
+}
+
+/// What somebody does in the cloud's console to every machine whose name contains `name`.
+#[derive(Debug, Deserialize)]
+struct Act {
+    name: String,
+    action: String,
+}
+
+async fn act(State(shared): State<Arc<Shared>>, Json(act): Json<Act>) -> Result<(), String> {
+    let mut world = shared.world.lock();
+    let now = Instant::now();
+    world.pass(now);
+    let all = world.machines.values();
+    let meant = all.filter(|one| one.name.contains(&act.name));
+    let ids: Vec<String> = meant.map(|one| one.id.clone()).collect();
+    for id in ids {
+        let done = match act.action.as_str() {
+            "DELETE" => world.delete_machine(&id, now),
+            action => world.change_machine(&id, &json!({ "action": action }), now),
+        };
+        done.map_err(|No(_, _, why)| why)?;
+    }
+    Ok(())
 }
 
 async fn truth(State(shared): State<Arc<Shared>>) -> Json<Truth> {

@@ -38,6 +38,8 @@ pub enum Phase {
     Running,
     /// It broke by itself.
     Crashed,
+    /// Somebody stopped it: it keeps its place and its private address, and costs nothing.
+    Stopped,
     Ending(Instant),
 }
 
@@ -47,6 +49,7 @@ impl Machine {
             Phase::Making(_) => "STATE_DEFINING",
             Phase::Running => "STATE_RUNNING",
             Phase::Crashed => "STATE_CRASHED",
+            Phase::Stopped => "STATE_SHUTOFF",
             Phase::Ending(_) => "STATE_DELETING",
         }
     }

@@ -232,12 +232,7 @@ impl World {
             disks,
             partition,
             took,
-            address: format!(
-                "127.{}.{}.{}",
-                self.options.network,
-                self.numbers / 250,
-                self.numbers % 250 + 1
-            ),
+            address: address(self.options.network, self.numbers),
             is_guest: self.options.guests.is_some(),
             ssh_key: text("ssh_public_key").to_owned(),
             startup: text("startup_script").to_owned(),
@@ -324,12 +319,47 @@ impl World {
                     "another operation is in progress".into(),
                 ));
             }
-            Phase::Making(_) | Phase::Running | Phase::Crashed => {
+            Phase::Making(_) | Phase::Running | Phase::Crashed | Phase::Stopped => {
                 machine.phase = Phase::Ending(end)
             }
         }
         let (shown, duration) = (machine.shown(), self.options.end);
         Ok(self.begin(VMS, "delete_vm", id.to_owned(), duration, None, shown, now))
+    }
+
+    /// `START`, `STOP` or `RESET`. A dynamic public address is another one after a stop.
+    pub fn change_machine(&mut self, id: &str, body: &Value, now: Instant) -> Result<Value, No> {
+        let action = body
+            .get("action")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        let (boot, network) = (self.options.boot, self.options.network);
+        let numbers = self.numbers + 1;
+        let machine = self.machines.get_mut(id).ok_or_else(not_found)?;
+        let name = match (action, machine.phase) {
+            ("STOP", Phase::Running) => {
+                self.billed += cost(machine, now);
+                machine.running_since = None;
+                machine.phase = Phase::Stopped;
+                "stop_vm"
+            }
+            ("START", Phase::Stopped) => {
+                machine.phase = Phase::Making(now + boot);
+                machine.address = address(network, numbers);
+                self.numbers = numbers;
+                "start_vm"
+            }
+            ("RESET", Phase::Running) => {
+                machine.phase = Phase::Making(now + boot);
+                "reset_vm"
+            }
+            ("START" | "STOP" | "RESET", _) => {
+                return Err(bad(format!("{action} does not fit {}", machine.state())));
+            }
+            _ => return Err(bad(format!("unknown action {action:?}"))),
+        };
+        let shown = machine.shown();
+        Ok(self.begin(VMS, name, id.to_owned(), boot, None, shown, now))
     }
 
     pub fn create_disk(
@@ -474,6 +504,10 @@ pub fn not_found() -> No {
         "not_found",
         "rpc error: code = NotFound desc = no such resource".into(),
     )
+}
+
+fn address(network: u8, number: u32) -> String {
+    format!("127.{network}.{}.{}", number / 250, number % 250 + 1)
 }
 
 fn cost(machine: &Machine, now: Instant) -> f64 {

@@ -269,8 +269,11 @@ fn open(cluster: ClusterId, config: &CrusoeBackend) -> Result<Crusoe, Useless> {
     let key = AccessKey::new(&config.creds.access_key, &config.creds.secret_key)
         .map_err(|error| Useless(error.to_string()))?;
     let endpoint = config.endpoint.as_deref().unwrap_or(Account::ENDPOINT);
-    let client = Client::new(Account::new(endpoint, &config.project_id, key))
-        .map_err(|error| Useless(error.to_string()))?;
+    let mut account = Account::new(endpoint, &config.project_id, key);
+    if let Some(calls) = config.calls_per_second {
+        account.pace = Duration::from_secs(1) / calls.clamp(1, 1000);
+    }
+    let client = Client::new(account).map_err(|error| Useless(error.to_string()))?;
     Ok(Crusoe::new(client, owner(cluster)?, Catalogue::built_in()))
 }
 

@@ -17,6 +17,9 @@ pub struct CrusoeBackend {
     /// Another address of the cloud's API: for the simulator. Ours alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
+    /// How many calls a second the account takes; five, unless told otherwise. Ours alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calls_per_second: Option<u32>,
     /// What becomes of things in the account that bear our mark and that no record means. Ours alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strays: Option<Strays>,

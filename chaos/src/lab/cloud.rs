@@ -18,6 +18,7 @@ pub struct Cloud {
     endpoint: String,
     access_key: String,
     secret_key: String,
+    calls: u32,
 }
 
 /// What the cloud says when it is stopped.
@@ -71,6 +72,9 @@ impl Cloud {
         command
             .args(["--listen", "127.0.0.1:0", "--stage"])
             .args(extra);
+        let at = extra.iter().position(|word| *word == "--calls-per-second");
+        let given = at.and_then(|at| extra.get(at + 1)?.parse().ok());
+        let calls = given.unwrap_or(5);
         let log = folder.join("crusoe-sim.log");
         let mut process = Process::start("crusoe-sim", command, &log)?;
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -83,6 +87,7 @@ impl Cloud {
                     endpoint,
                     access_key,
                     secret_key,
+                    calls,
                 });
             }
             if process.ended()?.is_some() || Instant::now() > deadline {
@@ -94,9 +99,10 @@ impl Cloud {
 
     /// The backend's configuration, as `dstack backend set` takes it.
     pub fn backend(&self) -> String {
+        let calls = self.calls;
         let (endpoint, access, secret) = (&self.endpoint, &self.access_key, &self.secret_key);
         format!(
-            "type: crusoe\nproject_id: sim\nendpoint: {endpoint}\ncreds:\n  access_key: {access}\n  secret_key: {secret}\n"
+            "type: crusoe\nproject_id: sim\nendpoint: {endpoint}\ncalls_per_second: {calls}\ncreds:\n  access_key: {access}\n  secret_key: {secret}\n"
         )
     }
 
@@ -119,6 +125,13 @@ impl Cloud {
             "too_many": rate, "fails_late": rate,
         });
         self.tell("faults", &rates).await
+    }
+
+    /// What somebody does in the cloud's console: `START`, `STOP`, `RESET` or `DELETE` of machines whose names contain
+    /// `name`.
+    pub async fn act(&self, name: &str, action: &str) -> Result<()> {
+        self.tell("act", &json!({"name": name, "action": action}))
+            .await
     }
 
     async fn tell(&self, what: &str, body: &serde_json::Value) -> Result<()> {

@@ -127,3 +127,42 @@ async fn a_storm_leaves_nothing_behind() -> Result<()> {
     }
     Ok(())
 }
+
+/// Somebody stops a machine and starts it again: its address is another one, its jobs' place the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_with_another_address_is_found_again() -> Result<()> {
+    if !nix::unistd::geteuid().is_root() {
+        println!("real machines need root; skipped");
+        return Ok(());
+    }
+    let folder = tempfile::tempdir()?;
+    let lab = CloudLab::with_machines(folder.path()).await?;
+    apply(&lab, "moving", "resources:\n  gpu: H100:8\n").await?;
+    let before = wait_idle(&lab, "moving", |_| true).await?;
+    lab.cloud.act("moving", "STOP").await?;
+    lab.cloud.act("moving", "START").await?;
+    let after = wait_idle(&lab, "moving", |hostname| hostname != before).await?;
+    ensure!(after != before);
+    let yaml =
+        "type: task\nname: here\ncommands:\n  - nvidia-smi -L | wc -l\nresources:\n  gpu: H100:8\n";
+    let file = lab.cli.write("here.dstack.yml", yaml)?;
+    let said = lab.cli.run(&["apply", "-y", "-f", &file]).await?;
+    ensure!(said.contains('8'), "{said}");
+    delete_watched(&lab, "moving").await
+}
+
+/// The host name of the fleet's one machine, once it is idle, can be reached, and is as wanted.
+async fn wait_idle(lab: &CloudLab, name: &str, wanted: impl Fn(&str) -> bool) -> Result<String> {
+    let deadline = Instant::now() + Duration::from_secs(180);
+    loop {
+        let text = lab.cli.run(&["fleet", "get", name, "--json"]).await?;
+        let fleet: serde_json::Value = serde_json::from_str(&text)?;
+        let one = &fleet["instances"][0];
+        let hostname = one["hostname"].as_str().unwrap_or_default();
+        if one["status"] == "idle" && one["unreachable"] == false && wanted(hostname) {
+            return Ok(hostname.to_owned());
+        }
+        ensure!(Instant::now() < deadline, "the machine stays {one}");
+        pause().await;
+    }
+}

@@ -69,6 +69,9 @@ pub fn answer(
         ("DELETE", ["projects", _, "compute", "vms", "instances", id]) => {
             world.delete_machine(id, now).map(Some)
         }
+        ("PATCH", ["projects", _, "compute", "vms", "instances", id]) => {
+            world.change_machine(id, body, now).map(Some)
+        }
         ("GET", ["projects", _, "storage", "disks"]) => some(disks(world, query)),
         ("POST", ["projects", _, "storage", "disks"]) => {
             world.create_disk(body, fails, now).map(Some)

@@ -132,6 +132,7 @@ impl ApplyFleet {
         updated.spec = Arc::new(self.spec.clone());
         // Whatever could not be had for the old specification is asked for again.
         updated.scarce.clear();
+        updated.status_message = None;
         let wanted: BTreeMap<String, &HostOrder> = self
             .hosts
             .iter()

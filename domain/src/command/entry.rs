@@ -4,12 +4,12 @@ use super::{
     AddMembers, ApplyFleet, AssignJobs, ConfirmGone, CreateProject, CreateUser, DelayRun,
     DeleteBackends, DeleteFleets, DeleteInstances, DeleteProjects, DeleteRepos, DeleteRuns,
     DeleteSecrets, DeleteUsers, ExpireEvents, ExplainWait, FinishJob, FinishRun, ForgetRuns,
-    GrowFleet, InitCluster, InitRepo, InstanceGone, IssueIntent, LeaveSite, PlanMachine,
-    ProvisionJobs, RecordHost, RecordIntent, RecordJob, RecordSweep, RefreshSshKey, RefreshToken,
-    RegisterArchive, ReleaseIntent, RemoveMembers, ResubmitJobs, SetBackend, SetFeatureLevel,
-    SetMembers, SetReachability, SetRunStatus, SetSecret, StartRun, StopRuns, SubmitRun,
-    SweepArchives, TerminateInstance, TerminateJob, TerminateRun, UpdateProject, UpdateRun,
-    UpdateUser,
+    GiveUpCluster, GrowFleet, InitCluster, InitRepo, InstanceGone, IssueIntent, LeaveSite,
+    PlanMachine, ProvisionJobs, RecordHost, RecordIntent, RecordJob, RecordSweep, RefreshSshKey,
+    RefreshToken, RegisterArchive, ReleaseIntent, RemoveMembers, ResubmitJobs, SetBackend,
+    SetFeatureLevel, SetMembers, SetReachability, SetRunStatus, SetSecret, StartRun, StopRuns,
+    SubmitRun, SweepArchives, TerminateInstance, TerminateJob, TerminateRun, UpdateProject,
+    UpdateRun, UpdateUser,
 };
 use crate::ids::{ArchiveId, FleetId, ProjectId, RequestId, RunId, SecretId, UserId};
 use crate::rejection::Rejection;
@@ -122,6 +122,7 @@ commands!(
     SetReachability,
     ConfirmGone,
     InstanceGone,
+    GiveUpCluster,
     GrowFleet,
     ProvisionJobs,
     PlanMachine,

@@ -107,6 +107,27 @@ impl TerminateInstance {
     }
 }
 
+/// Not all machines of a cluster could be had in time. Nothing more is tried until the fleet is applied again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GiveUpCluster {
+    pub fleet: FleetId,
+    pub why: String,
+}
+
+impl GiveUpCluster {
+    pub(super) fn run(&self, draft: &mut Draft) -> Outcome {
+        let mut fleet = active(draft, self.fleet)?.as_ref().clone();
+        if fleet.status_message.is_some() {
+            return Err(Rejection::stale("It was given up already"));
+        }
+        fleet.status_message = Some(self.why.clone());
+        let target = events::fleet(draft, &fleet);
+        draft.emit(self.why.clone(), vec![target], &[fleet.id.bytes()]);
+        draft.put_fleet(fleet);
+        Ok(Reply::None)
+    }
+}
+
 /// Why an instance still waits for its machine, in words for the user.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExplainWait {

@@ -413,7 +413,13 @@ fn scarce(draft: &mut Draft, intent: &Intent, why: &str) -> i64 {
         .map_or(at, |known| known.until)
         .max(later(at, seconds));
     let why = why.to_owned();
-    changed.scarce.insert(place, Scarce { until, times, why });
+    let scarce = Scarce {
+        until,
+        pause: seconds,
+        times,
+        why,
+    };
+    changed.scarce.insert(place, scarce);
     draft.put_fleet(changed);
     seconds
 }

@@ -54,7 +54,9 @@ pub use expire_events::ExpireEvents;
 pub use finish_job::FinishJob;
 pub use finish_run::FinishRun;
 pub use forget_runs::ForgetRuns;
-pub use grow_fleet::{ExplainWait, GrowFleet, MachineOrder, ProvisionJobs, TerminateInstance};
+pub use grow_fleet::{
+    ExplainWait, GiveUpCluster, GrowFleet, MachineOrder, ProvisionJobs, TerminateInstance,
+};
 pub use instance_gone::InstanceGone;
 pub(crate) use intents::place_of;
 pub use intents::{IssueIntent, RecordIntent, ReleaseIntent, Sighting};

@@ -3,7 +3,9 @@
 
 use super::growth::fleet_offers;
 use super::pass::{Pass, after};
-use crate::command::{DeleteInstances, GrowFleet, LeaveSite, TerminateInstance, holds_site};
+use crate::command::{
+    DeleteInstances, GiveUpCluster, GrowFleet, LeaveSite, TerminateInstance, holds_site,
+};
 use crate::model::{Fleet, FleetStatus, Instance, InstanceReason, InstanceStatus};
 use crate::spec::FleetNodes;
 use std::sync::Arc;
@@ -41,6 +43,12 @@ fn follow(pass: &mut Pass, fleet: &Fleet, nodes: FleetNodes) {
         .filter(|instance| instance.counts())
         .cloned()
         .collect();
+    if fleet.status_message.is_some() {
+        return scatter(pass, fleet, &members);
+    }
+    if let Some(limit) = whole_within(fleet, nodes) {
+        gather(pass, fleet, &members, limit);
+    }
     let mut left = members.len() as u32;
     for instance in members.iter().rev().filter(|one| one.jobs.is_empty()) {
         if let Some((reason, why)) = unwanted(pass, fleet, nodes, instance, left)
@@ -57,6 +65,44 @@ fn follow(pass: &mut Pass, fleet: &Fleet, nodes: FleetNodes) {
         pass.propose(GrowFleet {
             fleet: fleet.id,
             count: nodes.min - left,
+        });
+    }
+}
+
+/// Seconds within which a cluster of several must be whole; `retry` says so. Without it a fleet tries for ever.
+fn whole_within(fleet: &Fleet, nodes: FleetNodes) -> Option<i64> {
+    let several = fleet.is_cluster() && nodes.target.max(nodes.min) > 1;
+    let retry = fleet.spec.merged_profile().retry.filter(|_| several)?;
+    i64::try_from(retry.resolve()?.duration.as_secs()).ok()
+}
+
+/// A cluster is whole or not at all: what was had is worth nothing to anybody without the rest.
+fn gather(pass: &mut Pass, fleet: &Fleet, members: &[Arc<Instance>], limit: i64) {
+    let missing = members.iter().filter(|one| one.facts.is_none());
+    let Some(first) = missing.min_by_key(|one| one.created_at) else {
+        return;
+    };
+    if pass.due(after(first.created_at, limit)) {
+        let why = first
+            .last_error
+            .as_deref()
+            .unwrap_or("a machine is not up yet");
+        let (name, minutes) = (&first.name, limit / 60);
+        pass.propose(GiveUpCluster {
+            fleet: fleet.id,
+            why: format!(
+                "Not all machines could be had within {minutes} minutes, so those that were had are released: {name}: {why}. Apply the fleet again to try anew"
+            ),
+        });
+    }
+}
+
+fn scatter(pass: &mut Pass, fleet: &Fleet, members: &[Arc<Instance>]) {
+    for instance in members.iter().filter(|one| one.jobs.is_empty()) {
+        pass.propose(TerminateInstance {
+            instance: instance.id,
+            reason: InstanceReason::NoOffers,
+            message: fleet.status_message.clone(),
         });
     }
 }

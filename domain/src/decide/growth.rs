@@ -162,6 +162,9 @@ fn grow_in(
         orders: Vec::new(),
         idle_seconds: idle_seconds(fleet, wishes),
     };
+    if fleet.status_message.is_some() {
+        return Err(Obstacle::Unfit);
+    }
     let mut taken: BTreeSet<InstanceId> = BTreeSet::new();
     let mut settled: Option<InstanceOffer> = None;
     let mut price = 0.0;
@@ -183,7 +186,7 @@ fn grow_in(
         let offer = match choose(fleet, &able, now) {
             Ok(offer) => offer.clone(),
             Err(Some((place, scarce))) => {
-                return Err(Obstacle::Refused(waits(&place, scarce, now)));
+                return Err(Obstacle::Refused(waits(&place, scarce)));
             }
             Err(None) => return Err(Obstacle::Unfit),
         };
@@ -217,10 +220,9 @@ fn order(growth: &mut ProvisionJobs, offer: InstanceOffer, submission: &Submissi
     }
 }
 
-/// In words: what is waited for, and until when.
-pub(super) fn waits(place: &str, scarce: &Scarce, now: Timestamp) -> String {
-    let seconds = scarce.until.duration_since(now).as_secs().max(1);
-    format!("No {place}: {}; next try in {seconds} s", scarce.why)
+/// In words: what is waited for, and how long. Said the same at every look, so that it is said once.
+pub(super) fn waits(place: &str, scarce: &Scarce) -> String {
+    format!("No {place}: {}; next try in {} s", scarce.why, scarce.pause)
 }
 
 /// The least of what the run and the fleet allow.

@@ -95,7 +95,7 @@ fn plan(pass: &mut Pass, instance: &Instance, made: &Made) {
         }
         Err(refused) => {
             let (why, until) = match refused {
-                Some((place, scarce)) => (waits(&place, scarce, pass.now), scarce.until),
+                Some((place, scarce)) => (waits(&place, scarce), scarce.until),
                 None => {
                     let at = after(pass.now, ASK_AGAIN_SECONDS);
                     (offers.nothing("No backend has an offer that fits"), at)
@@ -149,16 +149,12 @@ fn fabric_nodes(pass: &Pass, fleet: &Fleet, offer: &InstanceOffer) -> Option<u32
 /// A job does not wait for what cannot be had: its run decides whether to try again. A fleet waits.
 fn do_without(pass: &mut Pass, instance: &Instance, why: String) {
     if instance.jobs.is_empty() {
-        // The seconds left change with every pass; what was said first stays true long enough.
-        if instance.last_error.is_none() {
-            pass.propose(ExplainWait {
-                instance: instance.id,
-                why,
-            });
-        }
+        pass.propose(ExplainWait {
+            instance: instance.id,
+            why,
+        });
         return;
     }
-    let why = instance.last_error.clone().unwrap_or(why);
     end_jobs(
         pass,
         instance,

@@ -54,6 +54,8 @@ pub struct Site {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scarce {
     pub until: Timestamp,
+    /// How long that was, in seconds, when it was refused.
+    pub pause: i64,
     /// Refusals in a row.
     pub times: u32,
     pub why: String,

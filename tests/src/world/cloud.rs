@@ -2,7 +2,7 @@
 //! take their time to come and to go. What lies in it is compared with the ledger at every tick.
 
 use super::{End, Host, World, after};
-use dstack_domain::command::{Command, RecordIntent, Sighting};
+use dstack_domain::command::{Command, Found, RecordIntent, RecordSweep, Sighting};
 use dstack_domain::facts::CloudOffers;
 use dstack_domain::ids::IntentId;
 use dstack_domain::model::{
@@ -29,6 +29,8 @@ pub enum Slip {
     RandomName,
     /// One healthy answer is enough.
     BelievesAtOnce,
+    /// None of ours: somebody put things into the account.
+    Planted,
 }
 
 #[derive(Clone, Debug)]
@@ -373,6 +375,43 @@ impl World {
             self.kill_host(&address, None);
             self.hosts.remove(&address);
         }
+    }
+
+    /// The leader looks at the whole account.
+    pub fn sweep(&mut self, remove: bool) {
+        let now = self.now;
+        let shown = self.cloud.things.iter().filter(|one| one.visible_at <= now);
+        let found = shown
+            .map(|one| Found {
+                kind: one.kind,
+                key: one.key.clone(),
+                id: one.id.clone(),
+            })
+            .collect();
+        let command = RecordSweep {
+            project: self.project,
+            backend: BackendType::Crusoe,
+            found,
+            remove,
+        };
+        self.system(command.into());
+    }
+
+    /// A thing that bears our mark, and that nobody here ever asked for.
+    pub fn plant(&mut self, kind: Kind, key: &str) {
+        self.cloud.slip = Slip::Planted;
+        self.cloud.serial += 1;
+        let serial = self.cloud.serial;
+        self.cloud.things.push(Thing {
+            kind,
+            key: key.into(),
+            id: format!("id-{serial}"),
+            visible_at: self.now,
+            up_at: Timestamp::MAX,
+            gone_at: None,
+            fabric: None,
+            host: FIRST_HOST + serial,
+        });
     }
 
     /// The machine breaks, or somebody ends it by hand.

@@ -1,7 +1,7 @@
 //! Machines that a cloud makes: they come when they are needed, go when they are not, and nothing of them stays.
 
 use super::runs::over;
-use dstack_domain::model::{InstanceReason, InstanceStatus, Kind, RunStatus};
+use dstack_domain::model::{InstanceStatus, Kind, RunStatus};
 use dstack_tests::world::World;
 use serde_json::json;
 
@@ -137,7 +137,7 @@ fn what_is_not_to_be_had_is_had_elsewhere_or_said() {
     assert_eq!(waiting.status, InstanceStatus::Pending);
     assert_eq!(
         waiting.last_error.as_deref(),
-        Some("No h100-80gb-sxm-ib.8x in eu-iceland1-a: out_of_stock; next try in 30 s")
+        Some("No h100-80gb-sxm-ib.8x in us-east1-a: out_of_stock; next try in 30 s")
     );
     let asked = world.cloud.writes;
     world.run_for(20);
@@ -257,5 +257,80 @@ fn a_machine_that_vanishes_ends_its_jobs_and_says_so() {
     let why = world.jobs("train")[0].termination_reason_message.clone();
     assert_eq!(why.as_deref(), Some("The machine is gone from the cloud"));
     assert!(world.run_until(60, empty));
-    let _ = InstanceReason::Unreachable;
+}
+
+#[test]
+fn strays_are_watched_and_then_removed_a_few_at_a_time() {
+    let mut world = World::new(9);
+    world.create_cloud_fleet("pool", json!({"nodes": 1, "resources": {"gpu": GPUS}}));
+    assert!(world.run_until(120, |world| world.fleet_is_ready("pool")));
+    world.plant(Kind::Machine, "lost-0");
+    world.plant(Kind::Fabric, "lost-ib");
+    world.plant(Kind::Disk, "lost-1");
+    world.sweep(false);
+    assert_eq!(
+        world.orphans().len(),
+        0,
+        "they are on record, as what they are"
+    );
+    assert_eq!(world.memory.state.intents().count(), 1 + 3);
+    world.run_for(60);
+    world.sweep(false);
+    world.run_for(60);
+    assert_eq!(
+        world.cloud.things.len(),
+        1 + 3,
+        "told to observe, we observe"
+    );
+    world.sweep(true);
+    assert!(world.run_until(60, |world| world.cloud.things.len() == 1));
+    world.run_for(30);
+    assert_eq!(world.memory.state.intents().count(), 1);
+    assert!(world.fleet_is_ready("pool"), "nothing of ours was touched");
+    for number in 0..11 {
+        world.plant(Kind::Machine, &format!("many-{number}"));
+    }
+    world.sweep(true);
+    world.run_for(60);
+    world.sweep(true);
+    world.run_for(60);
+    assert_eq!(
+        world.cloud.things.len(),
+        1 + 11,
+        "so many look like a mistake"
+    );
+}
+
+#[test]
+fn a_fleet_that_wants_to_be_whole_gives_back_what_it_could_have() {
+    let mut world = World::new(10);
+    let fleet = json!({"nodes": 3, "placement": "cluster", "resources": {"gpu": GPUS}, "retry": {"duration": "10m"}});
+    world.create_cloud_fleet("gpus", fleet.clone());
+    assert!(world.run_until(60, |world| world.cloud.alive(Kind::Machine) == 1));
+    for region in ["us-east1-a", "eu-iceland1-a"] {
+        world
+            .cloud
+            .sold_out
+            .insert(format!("h100-80gb-sxm-ib.8x in {region}"));
+    }
+    world.run_for(400);
+    assert!(world.cloud.alive(Kind::Machine) < 3, "some are waited for");
+    assert!(world.run_until(400, empty));
+    let known = world
+        .memory
+        .state
+        .fleet_by_name(world.project, "gpus")
+        .unwrap();
+    let why = known.status_message.clone().unwrap();
+    assert!(
+        why.contains("within 10 minutes") && why.contains("out_of_stock"),
+        "{why}"
+    );
+    world.run_for(1000);
+    assert!(empty(&world), "nothing is tried until somebody says so");
+    world.cloud.sold_out.clear();
+    world.create_cloud_fleet("gpus", fleet);
+    assert!(world.run_until(200, |world| {
+        world.fleet_is_ready("gpus") && world.cloud.alive(Kind::Machine) == 3
+    }));
 }
