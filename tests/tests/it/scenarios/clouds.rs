@@ -14,7 +14,7 @@ fn cluster(world: &mut World, name: &str, nodes: &str) {
 
 fn four_nodes(world: &mut World, name: &str) {
     let run = json!({"nodes": 4, "resources": {"gpu": GPUS}});
-    world.submit(name, run).unwrap();
+    world.submit(name, run).expect("the run is submitted");
 }
 
 fn empty(world: &World) -> bool {
