@@ -26,6 +26,7 @@ test: setup ## every test
 chaos: setup ## the long form: real replicas and agents, killed for real, histories judged
 	scripts/build-for-tests.sh
 	cargo run --locked -p dstack-chaos -- run --seconds $(or $(SECONDS_EACH),60)
+	cargo run --locked -p dstack-chaos -- clouds --rounds $(or $(ROUNDS),20) --seed $(or $(SEED),1)
 
 bench: build ## memory, boot time, sizes and write pause over 50 leader kills
 	cargo build --release --locked -p dstack-chaos

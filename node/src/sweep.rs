@@ -40,7 +40,7 @@ pub async fn sweep(tools: Arc<Tools>, term: impl Fn() -> Option<u64>) {
 async fn look(tools: &Tools, account: &Backend, term: u64) -> Result<(), Useless> {
     let found = inventory(tools, account).await?;
     let view = tools.views.now();
-    let strays = without_record(&view.state, account, found);
+    let strays = without_record(&view.state, found);
     if strays.is_empty() && !watches(&view.state, account.project_id) {
         return Ok(());
     }
@@ -64,11 +64,12 @@ async fn inventory(tools: &Tools, account: &Backend) -> Result<Vec<Found>, Usele
     }
 }
 
-/// The records are read after the account: what was made meanwhile has one by now.
-fn without_record(state: &State, account: &Backend, found: Vec<Found>) -> Vec<Found> {
+/// The records are read after the account: what was made meanwhile has one by now. Those of all projects, because they
+/// may share an account.
+fn without_record(state: &State, found: Vec<Found>) -> Vec<Found> {
     let records = state.intents();
     let known: BTreeSet<(Kind, &str)> = records
-        .filter(|one| one.project_id == account.project_id && one.fleet_id.is_some())
+        .filter(|one| one.fleet_id.is_some())
         .map(|one| (one.kind(), one.key.as_str()))
         .collect();
     let mut strays = found;

@@ -419,3 +419,34 @@ async fn two_hundred_machines_waste_no_calls() {
         "{more} calls besides the orders"
     );
 }
+
+/// The figure for the notes, at the pace of the provider: `cargo nextest run --run-ignored only -E
+/// 'test(two_hundred_at_the_providers_pace)' --no-capture`.
+#[tokio::test]
+#[ignore = "a measurement that takes a minute"]
+async fn two_hundred_at_the_providers_pace() {
+    const MACHINES: u32 = 200;
+    let strict = sim(Options {
+        stock: 1000,
+        quota: 10_000,
+        boot: Duration::from_secs(20),
+        calls_per_second: 5,
+        ..Options::default()
+    })
+    .await;
+    let usual = Account::new("", "", AccessKey::new("k", "c2VjcmV0").unwrap()).pace;
+    let backend = backend_of(Account {
+        pace: usual,
+        ..account(&strict)
+    });
+    let offer = offer(&backend, "a40.1x").await;
+    let (before, begun) = (strict.calls(), std::time::Instant::now());
+    let keys: Vec<Key> = (1..=MACHINES).map(key).collect();
+    let plan = plan();
+    let made = keys.iter().map(|key| backend.create(key, &offer, &plan));
+    let made = futures::future::join_all(made).await;
+    let took = begun.elapsed();
+    assert!(made.iter().all(|one| matches!(one, Outcome::Done(_))));
+    let calls = strict.calls() - before;
+    println!("{MACHINES} machines, {calls} calls, {took:?}");
+}

@@ -1,8 +1,10 @@
 //! Machines in a simulated cloud, made by real replicas: the ways in which they are lost elsewhere, and one storm.
 
+use crate::wait::wait_for;
 use anyhow::{Context, Result, ensure};
 use dstack_chaos::clouds::{CloudLab, empty, settled};
-use dstack_chaos::lab::{Truth, pause};
+use dstack_chaos::lab::{Binaries, Cli, Cloud, Cluster, Truth, pause};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 const INSTANCES: &str = "projects/sim/compute/vms/instances";
@@ -165,4 +167,49 @@ async fn wait_idle(lab: &CloudLab, name: &str, wanted: impl Fn(&str) -> bool) ->
         ensure!(Instant::now() < deadline, "the machine stays {one}");
         pause().await;
     }
+}
+
+/// Upstream's `server/config.yml`: read by every replica, brought into the log once, followed when it changes.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_servers_file_makes_projects_and_backends() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let binaries = Binaries::find()?;
+    let cloud = Cloud::start(folder.path(), &binaries, &[]).await?;
+    let listed = cloud.backend().replace('\n', "\n    ");
+    let listed = format!("projects:\n- name: main\n  backends:\n  - {listed}\n- name: research\n");
+    for name in ["n1", "n2", "n3"] {
+        write_config(&folder.path().join(name), &listed)?;
+    }
+    let mut cluster = Cluster::start(folder.path(), 3, &binaries, &[]).await?;
+    let home = folder.path().join("home");
+    let cli = Cli::new(&binaries, &home, &cluster.urls(), &cluster.token)?;
+    let known = async || cli.run(&["backend", "list"]).await;
+    wait_for("the backend is known", async || {
+        Ok(known().await?.contains("crusoe"))
+    })
+    .await?;
+    cli.run(&["backend", "test", "crusoe"]).await?;
+    let research = async || {
+        let said = cli
+            .command(&["fleet"])
+            .env("DSTACK_PROJECT", "research")
+            .output();
+        Ok(said.await?.status.success())
+    };
+    wait_for("the project is made", research).await?;
+    write_config(
+        &folder.path().join("n1"),
+        "projects:\n- name: main\n  backends: []\n",
+    )?;
+    cluster.replicas[0].kill()?;
+    cluster.replicas[0].start()?;
+    wait_for("the backend is gone", async || {
+        Ok(!known().await?.contains("crusoe"))
+    })
+    .await
+}
+
+fn write_config(folder: &Path, text: &str) -> Result<()> {
+    std::fs::create_dir_all(folder)?;
+    std::fs::write(folder.join("config.yml"), text).context("writing config.yml")
 }

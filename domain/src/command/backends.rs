@@ -2,7 +2,7 @@
 
 use super::{Outcome, Reply, events};
 use crate::access;
-use crate::ids::ProjectId;
+use crate::ids::{IntentId, ProjectId};
 use crate::model::{Backend, ProjectRole, Sealed};
 use crate::rejection::Rejection;
 use crate::spec::BackendType;
@@ -54,10 +54,25 @@ impl SetBackend {
     }
 }
 
+/// The backend goes, and with it what was only watched in its account.
+pub(super) fn forget(draft: &mut Draft, project: ProjectId, kind: BackendType) {
+    draft.remove_backend(project, kind);
+    let strays: Vec<IntentId> = draft
+        .intents()
+        .filter(|one| one.project_id == project && one.backend == kind && one.fleet_id.is_none())
+        .map(|one| one.id)
+        .collect();
+    for stray in strays {
+        draft.remove_intent(stray);
+    }
+}
+
 /// What is still in its account, in words.
 fn still_there(draft: &Draft, project: ProjectId, kind: BackendType) -> Option<String> {
     let all = draft.intents();
-    let mut there = all.filter(|one| one.project_id == project && one.backend == kind);
+    let ours = all.filter(|one| one.project_id == project && one.backend == kind);
+    // Strays are nobody's.
+    let mut there = ours.filter(|one| one.fleet_id.is_some());
     let first = there.next()?.key.clone();
     Some(match there.count() {
         0 => first,
@@ -104,7 +119,7 @@ impl DeleteBackends {
                 .hint("Delete the fleets that use it first: `dstack fleet delete`."));
             }
             if draft.backend(self.project, *kind).is_some() {
-                draft.remove_backend(self.project, *kind);
+                forget(draft, self.project, *kind);
                 let target = events::project(&project);
                 draft.emit(format!("Backend {kind} deleted"), vec![target], &[]);
             }

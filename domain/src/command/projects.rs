@@ -134,7 +134,7 @@ fn delete_contents(draft: &mut Draft, project: ProjectId) {
         .map(|backend| backend.kind)
         .collect();
     for kind in backends {
-        draft.remove_backend(project, kind);
+        super::backends::forget(draft, project, kind);
     }
     let repos: Vec<_> = draft
         .repos_of(project)

@@ -38,9 +38,10 @@ impl RecordSweep {
         if draft.project(self.project).is_none() {
             return Err(Rejection::stale("The project is gone"));
         }
+        // Of all projects: they may share an account, and their things bear the same mark.
         let recorded: BTreeSet<(Kind, String)> = draft
             .intents()
-            .filter(|one| one.project_id == self.project && one.fleet_id.is_some())
+            .filter(|one| one.fleet_id.is_some())
             .map(|one| (one.kind(), one.key.clone()))
             .collect();
         // A machine's record speaks for its disk as well.

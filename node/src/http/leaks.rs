@@ -60,6 +60,15 @@ fn compare(
     whole: bool,
 ) -> Vec<LedgerThing> {
     let mut things = Vec::new();
+    // Another project may share the account; what is its is none of this one's business.
+    let others = state
+        .intents()
+        .filter(|one| one.project_id != project && one.fleet_id.is_some());
+    for intent in others {
+        for kind in [intent.kind(), Kind::Disk] {
+            there.remove(&(intent.backend, kind, intent.key.clone()));
+        }
+    }
     for intent in state.intents().filter(|one| one.project_id == project) {
         let found = there.remove(&(intent.backend, intent.kind(), intent.key.clone()));
         // A machine's record speaks for its disk.

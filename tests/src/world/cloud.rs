@@ -33,6 +33,17 @@ pub enum Slip {
     Planted,
 }
 
+/// What may befall one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misfortune {
+    /// A 503, and nothing happened.
+    ErrorBefore,
+    /// It happened, and the answer was lost.
+    ErrorAfter,
+    /// A clear no.
+    Refused,
+}
+
 #[derive(Clone, Debug)]
 pub struct Thing {
     pub kind: Kind,
@@ -62,6 +73,9 @@ pub struct Cloud {
     /// Calls that changed something, and calls that asked.
     pub writes: u64,
     pub reads: u64,
+    /// Calls so far, and what befalls one of them.
+    pub calls_taken: u64,
+    pub misfortune: Option<(u64, Misfortune)>,
     /// Types that are not to be had, as `TYPE in REGION`.
     pub sold_out: BTreeSet<String>,
     calls: Vec<Call>,
@@ -189,8 +203,19 @@ impl World {
     }
 
     fn take(&mut self, call: Call) {
-        let fails = self.rng.chance(self.faults.cloud_error);
-        let after_effect = self.rng.chance(500);
+        self.cloud.calls_taken += 1;
+        let at = self.cloud.calls_taken;
+        let meant = self.cloud.misfortune.filter(|(call, _)| *call == at);
+        let meant = meant.map(|(_, misfortune)| misfortune);
+        if meant == Some(Misfortune::Refused) {
+            let why = "the account is locked".into();
+            return self.note(&call, Sighting::Refused { why });
+        }
+        let fails = self.rng.chance(self.faults.cloud_error) || meant.is_some();
+        let after_effect = match meant {
+            Some(misfortune) => misfortune == Misfortune::ErrorAfter,
+            None => self.rng.chance(500),
+        };
         if fails && !after_effect {
             return self.note(&call, unknown("503 from the cloud"));
         }

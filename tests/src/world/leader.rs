@@ -138,7 +138,7 @@ impl World {
             leader.look_at = after(self.now, TIMER_MS).min(decision.next.unwrap_or(Timestamp::MAX));
         }
         for step in decision.steps {
-            if self.rng.chance(self.faults.leader_crash) {
+            if self.rng.chance(self.faults.leader_crash) || self.reaches_crash_point() {
                 self.crash_leader();
                 return;
             }
@@ -157,6 +157,11 @@ impl World {
         if let Some(leader) = &mut self.leader {
             leader.desired = decision.desired;
         }
+    }
+
+    fn reaches_crash_point(&mut self) -> bool {
+        self.points += 1;
+        self.crash_at == Some(self.points)
     }
 
     /// Every action must stand on a record that says it is wanted.
@@ -210,6 +215,9 @@ impl World {
             .map(|(action, _)| *action)
             .collect();
         for action in done {
+            if self.reaches_crash_point() {
+                return self.crash_leader();
+            }
             if let Some(leader) = &mut self.leader {
                 leader.in_flight.remove(&action.key());
             }

@@ -9,7 +9,7 @@ mod running;
 
 pub use people::order;
 
-pub use cloud::{Cloud, Slip};
+pub use cloud::{Cloud, Misfortune, Slip};
 pub use host::{Agent, AgentJob, End, Host, Process, Script};
 pub use leader::Leader;
 pub use memory::Memory;

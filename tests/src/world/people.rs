@@ -5,7 +5,7 @@ use dstack_domain::command::{
     Actor, ApplyFleet, Command, CreateProject, DeleteFleets, HostOrder, InitCluster, NewUser,
     Outcome, Reply, SetBackend, StopRuns, SubmitRun,
 };
-use dstack_domain::ids::{ClusterId, FleetId, RunId};
+use dstack_domain::ids::{ClusterId, FleetId, ProjectId, RunId};
 use dstack_domain::model::{GlobalRole, InstanceStatus, RemoteHost, Run, Sealed, Submission};
 use dstack_domain::spec::{BackendType, Blocks, FleetSpec, RunSpec};
 use serde_json::json;
@@ -89,6 +89,22 @@ impl World {
             current: None,
             force: true,
             name_seed: self.rng.next_u64(),
+        }
+    }
+
+    /// One more project.
+    pub fn create_project(&mut self, name: &str) -> ProjectId {
+        let command = CreateProject {
+            id: ProjectId::from_random(self.rng.bytes()),
+            name: name.into(),
+            is_public: false,
+            ssh_public_key: "ssh-ed25519 AAAA project\n".into(),
+            ssh_private_key: Sealed("sealed".into()),
+        };
+        let reply = self.admin_does(command);
+        match self.expect_reply(reply) {
+            Reply::Project(id) => id,
+            other => panic!("a project answers its id, not {other:?}"),
         }
     }
 

@@ -43,6 +43,10 @@ pub struct World {
     /// When the next leader takes over, while there is none.
     pub election_at: Timestamp,
     pub term: u64,
+    /// Points at which a leader can die: before each step of a pass, and between an effect and its record.
+    pub points: u64,
+    /// The point at which it does.
+    pub crash_at: Option<u64>,
     /// The account of the project.
     pub cloud: Cloud,
     /// By address.
@@ -73,6 +77,8 @@ impl World {
             leader: None,
             election_at: start,
             term: 0,
+            points: 0,
+            crash_at: None,
             cloud: Cloud::default(),
             hosts: BTreeMap::new(),
             last_seen: BTreeMap::new(),

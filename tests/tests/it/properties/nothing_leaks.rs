@@ -5,7 +5,7 @@
 use dstack_domain::check::check;
 use dstack_domain::model::{JobReason, Kind, Phase};
 use dstack_tests::storm::all_faults;
-use dstack_tests::world::{Faults, Script, Slip, World};
+use dstack_tests::world::{Faults, Misfortune, Script, Slip, World};
 use serde_json::json;
 
 /// Within so many seconds of the last fault everything is as it should be.
@@ -173,4 +173,43 @@ fn a_random_name_is_noticed() {
 #[test]
 fn belief_in_one_answer_is_noticed() {
     assert!(is_noticed(Slip::BelievesAtOnce));
+}
+
+/// The life of a cluster, from its run's submission to its fleet's end. Answers how many points and calls there were.
+fn life(crash_at: Option<u64>, misfortune: Option<(u64, Misfortune)>) -> (u64, u64) {
+    let mut world = World::new(40_000);
+    let cluster = json!({"nodes": "0..2", "placement": "cluster", "resources": {"gpu": "H100:8"}});
+    world.create_cloud_fleet("cluster", cluster);
+    world.crash_at = crash_at;
+    world.cloud.misfortune = misfortune;
+    let run = json!({"nodes": 2, "resources": {"gpu": "H100:8"}});
+    world.submit("train", run).expect("the run is submitted");
+    let over = |world: &World| world.run("train").status.is_finished();
+    assert!(world.run_until(300, over), "{crash_at:?} {misfortune:?}");
+    world.delete_fleet("cluster").expect("the fleet is deleted");
+    let nothing = |world: &World| {
+        world.cloud.things.is_empty() && world.memory.state.intents().next().is_none()
+    };
+    assert!(world.run_until(120, nothing), "{crash_at:?} {misfortune:?}");
+    assert_eq!(check(&world.memory.state), []);
+    (world.points, world.cloud.calls_taken)
+}
+
+/// At every point at which a leader can die, with every misfortune of every call.
+#[test]
+fn a_leader_may_die_anywhere_while_any_call_fails() {
+    let (points, calls) = life(None, None);
+    assert!(points > 30 && calls > 8, "{points} points, {calls} calls");
+    for point in 1..=points {
+        life(Some(point), None);
+        for call in 1..=calls {
+            for misfortune in [
+                Misfortune::ErrorBefore,
+                Misfortune::ErrorAfter,
+                Misfortune::Refused,
+            ] {
+                life(Some(point), Some((call, misfortune)));
+            }
+        }
+    }
 }

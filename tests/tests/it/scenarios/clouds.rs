@@ -1,7 +1,9 @@
 //! Machines that a cloud makes: they come when they are needed, go when they are not, and nothing of them stays.
 
 use super::runs::over;
-use dstack_domain::model::{InstanceStatus, Kind, RunStatus};
+use dstack_domain::command::{DeleteBackends, SetBackend};
+use dstack_domain::model::{InstanceStatus, Kind, RunStatus, Sealed};
+use dstack_domain::spec::BackendType;
 use dstack_tests::world::World;
 use serde_json::json;
 
@@ -333,4 +335,57 @@ fn a_fleet_that_wants_to_be_whole_gives_back_what_it_could_have() {
     assert!(world.run_until(200, |world| {
         world.fleet_is_ready("gpus") && world.cloud.alive(Kind::Machine) == 3
     }));
+}
+
+#[test]
+fn a_backend_stays_where_its_machines_are() {
+    let mut world = World::new(11);
+    world.create_cloud_fleet("pool", json!({"nodes": 1, "resources": {"gpu": GPUS}}));
+    assert!(world.run_until(120, |world| world.fleet_is_ready("pool")));
+    let project = world.project;
+    let elsewhere = SetBackend {
+        project,
+        kind: BackendType::Crusoe,
+        config: json!({"type": "crusoe", "project_id": "another"}),
+        creds: Sealed("sealed".into()),
+        exists: None,
+    };
+    let delete = DeleteBackends {
+        project,
+        kinds: vec![BackendType::Crusoe],
+    };
+    for refused in [
+        world.admin_does(elsewhere),
+        world.admin_does(delete.clone()),
+    ] {
+        let message = refused.unwrap_err().message;
+        assert!(message.contains("would be lost sight of"), "{message}");
+    }
+    world.delete_fleet("pool").unwrap();
+    assert!(world.run_until(120, empty));
+    // What is only watched does not hold it.
+    world.plant(Kind::Machine, "lost-0");
+    world.sweep(false);
+    assert!(world.admin_does(delete).is_ok());
+    assert_eq!(world.memory.state.intents().count(), 0);
+}
+
+#[test]
+fn projects_may_share_an_account() {
+    let mut world = World::new(12);
+    world.create_cloud_fleet("pool", json!({"nodes": 1, "resources": {"gpu": GPUS}}));
+    assert!(world.run_until(120, |world| world.fleet_is_ready("pool")));
+    let first = world.project;
+    world.project = world.create_project("research");
+    world.create_cloud_fleet("pool", json!({"nodes": 1, "resources": {"gpu": GPUS}}));
+    assert!(world.run_until(120, |world| world.fleet_is_ready("pool")));
+    for project in [first, world.project] {
+        world.project = project;
+        world.sweep(true);
+        world.run_for(60);
+        world.sweep(true);
+        world.run_for(60);
+    }
+    assert_eq!(world.cloud.alive(Kind::Machine), 2, "each is the other's");
+    assert_eq!(world.memory.state.intents().count(), 2);
 }
