@@ -83,7 +83,6 @@ impl Replica {
             .map_err(|error| start_failure(&settings, error))?;
         let views = Views::start(board, raft.clone());
         let door = Door::open(raft.clone(), views.clone());
-        let cluster = Cluster::open(raft.clone());
         let config = ConfigFile::read(&settings.dir)?;
         let clouds = Clouds::new(sealer.clone());
         let deps = Deps {
@@ -98,14 +97,6 @@ impl Replica {
         };
         let hands = Hands::start(deps).map_err(folders_failure)?;
         let pulse = watched(&raft)?;
-        let stop = CancellationToken::new();
-        let reconciler = Reconciler {
-            raft: raft.clone(),
-            door: door.clone(),
-            views: views.clone(),
-            hands: hands.clone(),
-            pulse: pulse.clone(),
-        };
         let context = Context {
             door: door.clone(),
             views: views.clone(),
@@ -113,28 +104,20 @@ impl Replica {
             logs: hands.logs(),
             bulk: hands.bulk(),
             clouds,
-            cluster,
+            cluster: Cluster::open(raft.clone()),
             membership: Membership::open(raft.clone()),
             settings: Arc::new(settings.http.clone()),
         };
         if let Some(file) = config {
-            let clerk = Clerk {
-                door: door.clone(),
-                views: views.clone(),
-                sealer: sealer.clone(),
-                clouds: context.clouds.clone(),
-            };
-            tokio::spawn(async move { clerk.carry_out(file).await });
+            carry_out(file, &context);
         }
-        let closing = Closing::default();
+        let reconciler = reconciler(&raft, &context, &hands, &pulse);
+        let router = http::router(context);
+        let (closing, stop) = (Closing::default(), CancellationToken::new());
         tokio::spawn(readdress(raft.clone(), settings.peer_address()));
         Ok(Replica {
             addr,
-            serving: tokio::spawn(listen::serve(
-                listener,
-                http::router(context),
-                closing.clone(),
-            )),
+            serving: tokio::spawn(listen::serve(listener, router, closing.clone())),
             reconciling: tokio::spawn(reconciler.run(stop.clone())),
             founding: tokio::spawn(found(
                 raft.clone(),
@@ -230,6 +213,27 @@ impl Replica {
             Err(_) => tracing::warn!("leadership could not be handed over in time"),
         }
     }
+}
+
+fn reconciler(raft: &Handle, context: &Context, hands: &Arc<Hands>, pulse: &Pulse) -> Reconciler {
+    Reconciler {
+        raft: raft.clone(),
+        door: context.door.clone(),
+        views: context.views.clone(),
+        hands: hands.clone(),
+        pulse: pulse.clone(),
+    }
+}
+
+/// In the background: a cloud may take its time to answer.
+fn carry_out(file: ConfigFile, context: &Context) {
+    let clerk = Clerk {
+        door: context.door.clone(),
+        views: context.views.clone(),
+        sealer: context.sealer.clone(),
+        clouds: context.clouds.clone(),
+    };
+    tokio::spawn(async move { clerk.carry_out(file).await });
 }
 
 fn local_addr(listener: &TcpListener) -> Result<SocketAddr, Failure> {

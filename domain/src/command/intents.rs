@@ -93,7 +93,7 @@ fn observed(draft: &mut Draft, mut intent: Intent, seen: &Seen) -> Outcome {
         step(&mut intent, Phase::Observed)?;
     }
     if intent.phase == Phase::Releasing {
-        intent.retry_at = Some(later(draft.at, wait(&mut intent.attempts)));
+        intent.retry_at = Some(later(draft.at, wait(&mut intent)));
     } else {
         intent.attempts = 0;
         intent.last_error = None;
@@ -167,7 +167,7 @@ fn unknown(draft: &mut Draft, mut intent: Intent, why: &str) -> Outcome {
     if intent.phase == Phase::Issued {
         step(&mut intent, Phase::Doubtful)?;
     }
-    intent.retry_at = Some(later(draft.at, wait(&mut intent.attempts)));
+    intent.retry_at = Some(later(draft.at, wait(&mut intent)));
     intent.last_error = Some(why.to_owned());
     if news {
         let state = match intent.phase {
@@ -437,10 +437,15 @@ fn plenty(draft: &mut Draft, intent: &Intent) {
     }
 }
 
-fn wait(attempts: &mut u32) -> i64 {
-    let step = (*attempts as usize).min(RETRY_SECONDS.len() - 1);
-    *attempts = attempts.saturating_add(1);
-    RETRY_SECONDS.get(step).copied().unwrap_or(10)
+/// Seconds to the next look. What is on its way out is looked after more often: others may wait for its end.
+fn wait(intent: &mut Intent) -> i64 {
+    let step = (intent.attempts as usize).min(RETRY_SECONDS.len() - 1);
+    intent.attempts = intent.attempts.saturating_add(1);
+    let most = match intent.phase {
+        Phase::Releasing => LOOK_SECONDS,
+        _ => i64::MAX,
+    };
+    RETRY_SECONDS.get(step).copied().unwrap_or(10).min(most)
 }
 
 fn later(at: Timestamp, seconds: i64) -> Timestamp {
