@@ -89,18 +89,18 @@ pub(super) fn choose<'a>(
     offers: &'a [InstanceOffer],
     now: Timestamp,
 ) -> Result<&'a InstanceOffer, Option<(String, &'a Scarce)>> {
-    let mut usable = offers
-        .iter()
-        .filter(|offer| offer.availability.is_available());
-    let refused = |offer: &&InstanceOffer| {
+    let usable = || {
+        let all = offers.iter();
+        all.filter(|offer| offer.availability.is_available())
+    };
+    let is_open = |offer: &&InstanceOffer| {
         let scarce = fleet.scarce.get(&place_of(offer));
         scarce.is_none_or(|scarce| scarce.until <= now)
     };
-    if let Some(offer) = usable.clone().find(refused) {
+    if let Some(offer) = usable().find(is_open) {
         return Ok(offer);
     }
-    let first = usable
-        .by_ref()
+    let first = usable()
         .filter_map(|offer| Some((place_of(offer), fleet.scarce.get(&place_of(offer))?)))
         .min_by_key(|(_, scarce)| scarce.until);
     Err(first)

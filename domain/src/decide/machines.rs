@@ -17,7 +17,7 @@ use crate::step::Action;
 use std::sync::Arc;
 
 /// From a machine's first sight to its agent's first answer. The largest take minutes to boot.
-pub const BOOT_SECONDS: i64 = 20 * 60;
+const BOOT_SECONDS: i64 = 20 * 60;
 /// Silence after which an idle machine is of no use to anybody.
 const USELESS_SECONDS: i64 = 20 * 60;
 /// How long after nothing suitable was on offer the clouds are asked again.

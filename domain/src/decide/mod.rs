@@ -25,7 +25,6 @@ mod runs;
 mod whole;
 
 pub use desired::{ClusterInfo, DesiredArchive, DesiredJob, DesiredPhase, DesiredSet};
-pub use machines::BOOT_SECONDS;
 pub use observe::{ObservedJob, ObservedJobs, ObservedPhase, observe};
 pub use placement::NO_FLEETS;
 pub use requirements::{blocks_needed, fits};

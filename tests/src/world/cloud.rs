@@ -157,9 +157,6 @@ impl World {
 
     /// What a careless leader would do before its command is in the log.
     pub(super) fn slip(&mut self, command: &Command) {
-        if let (Slip::CallsFirst, Command::PlanMachine(_)) = (self.cloud.slip, command) {
-            return;
-        }
         let Command::IssueIntent(issue) = command else {
             return;
         };
