@@ -141,8 +141,10 @@ pub struct Intent {
 const ABSENT_TIMES: u32 = 2;
 /// And so many seconds between the first and the last of them.
 const ABSENT_SECONDS: i64 = 3;
-/// The same for what nobody has seen: lists lag behind, and a call may take effect late.
-const UNSEEN_SECONDS: i64 = 15;
+/// The same for what nobody has seen, and for what is young: lists lag behind, also of what was answered.
+const YOUNG_SECONDS: i64 = 15;
+/// So long after its call a thing is young.
+const GROWN_SECONDS: i64 = 60;
 /// From the call to the first answer that counts as absence.
 const CALL_SECONDS: i64 = 10;
 
@@ -185,7 +187,7 @@ impl Intent {
     /// One healthy answer more that does not show it.
     pub fn note_absence(&mut self, at: Timestamp) {
         let seconds = |since: Timestamp| at.duration_since(since).as_secs();
-        if self.seen.is_none() && self.issued_at.is_some_and(|at| seconds(at) < CALL_SECONDS) {
+        if self.issued_at.is_some_and(|at| seconds(at) < CALL_SECONDS) {
             return;
         }
         let absence = self.absence.get_or_insert(Absence {
@@ -197,9 +199,13 @@ impl Intent {
 
     /// Whether its absence is believed.
     pub fn is_absent(&self, at: Timestamp) -> bool {
+        let age = |issued: Timestamp| at.duration_since(issued).as_secs();
+        let is_young = self
+            .issued_at
+            .is_some_and(|issued| age(issued) < GROWN_SECONDS);
         let needed = match self.seen {
-            Some(_) => ABSENT_SECONDS,
-            None => UNSEEN_SECONDS,
+            Some(_) if !is_young => ABSENT_SECONDS,
+            _ => YOUNG_SECONDS,
         };
         self.absence.is_some_and(|absence| {
             absence.times >= ABSENT_TIMES && at.duration_since(absence.since).as_secs() >= needed
@@ -229,5 +235,50 @@ mod tests {
             assert_eq!(phase.may_become(Phase::Issued), phase == Phase::Planned);
         }
         assert!(ALL.iter().all(|next| !Phase::Released.may_become(*next)));
+    }
+
+    fn young(issued: i64) -> Intent {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        Intent {
+            id: IntentId::derived("machine", &[]),
+            project_id: ProjectId::derived("project", &[]),
+            fleet_id: None,
+            backend: BackendType::Crusoe,
+            key: "key".into(),
+            purpose: Purpose::Fabric { nodes: 1 },
+            offer: None,
+            phase: Phase::Releasing,
+            generation: 0,
+            created_at: at(issued),
+            issued_at: Some(at(issued)),
+            seen: Some(Seen {
+                id: "id".into(),
+                address: None,
+                internal_address: None,
+                user: String::new(),
+                port: 0,
+            }),
+            absence: None,
+            attempts: 0,
+            retry_at: None,
+            last_error: None,
+        }
+    }
+
+    /// When its absence is believed, asked every second from `from` on.
+    fn believed(mut intent: Intent, from: i64) -> i64 {
+        (from..)
+            .find(|second| {
+                let at = Timestamp::from_second(*second).unwrap();
+                intent.note_absence(at);
+                intent.is_absent(at)
+            })
+            .unwrap()
+    }
+
+    #[test]
+    fn what_was_just_made_is_not_believed_gone_before_lists_can_show_it() {
+        assert_eq!(believed(young(1000), 1001), 1010 + YOUNG_SECONDS);
+        assert_eq!(believed(young(1000), 2000), 2000 + ABSENT_SECONDS);
     }
 }
