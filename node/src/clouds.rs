@@ -1,4 +1,4 @@
-//! Clouds that projects may use: one client for each configuration, and what it offers, for a while.
+//! Clouds that projects may use: one client for each configuration, and what they offer, for a while.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -47,7 +47,6 @@ struct Known {
     /// Of the configuration it was made from.
     configured: Timestamp,
     cloud: Arc<Crusoe>,
-    offers: Option<(Instant, Arc<Vec<InstanceOffer>>)>,
 }
 
 /// Why a configuration is of no use.
@@ -76,16 +75,14 @@ impl Clouds {
         if let Some(told) = self.told(state, project) {
             return told;
         }
-        let Some(cluster) = state.cluster().map(|cluster| cluster.id) else {
-            return Arc::default();
-        };
         let backends: Vec<Arc<Backend>> = state.backends_of(project).cloned().collect();
         let mut all = CloudOffers::default();
         for backend in &backends {
-            match self.offers_of(cluster, backend).await {
-                Ok(offers) => {
-                    let chosen = offers.iter().filter(|offer| chosen(backend, offer));
-                    all.offers.extend(chosen.cloned());
+            let asked = async { healthy(self.cloud_of(state, backend)?.every_offer().await) };
+            match asked.await {
+                Ok(mut offers) => {
+                    offers.retain(|offer| chosen(backend, offer));
+                    all.offers.extend(offers);
                 }
                 Err(error) => {
                     let kind = backend.kind;
@@ -133,9 +130,7 @@ impl Clouds {
     ) -> Result<Arc<Crusoe>, Useless> {
         let backend = state.backend(project, kind);
         let backend = backend.ok_or_else(|| Useless(format!("there is no backend {kind}")))?;
-        let cluster = state.cluster().map(|cluster| cluster.id);
-        let cluster = cluster.ok_or_else(|| Useless("there is no cluster yet".into()))?;
-        Ok(self.known(cluster, backend)?.cloud)
+        self.cloud_of(state, backend)
     }
 
     /// Everything of ours in its account.
@@ -144,58 +139,32 @@ impl Clouds {
         state: &State,
         project: ProjectId,
         kind: BackendType,
-    ) -> Result<Outcome<Vec<Found>>, Useless> {
+    ) -> Result<Vec<Found>, Useless> {
         let cloud = self.cloud(state, project, kind)?;
-        let found = cloud.inventory(&cloud.owner()).await;
-        Ok(found.map(|found| {
-            let found = found.into_iter().map(|one| Found {
-                kind: one.kind,
-                key: one.key.to_string(),
-                id: one.id,
-            });
-            found.collect()
-        }))
+        let found = healthy(cloud.inventory(&cloud.owner()).await)?;
+        let found = found.into_iter().map(|one| Found {
+            kind: one.kind,
+            key: one.key.to_string(),
+            id: one.id,
+        });
+        Ok(found.collect())
     }
 
-    async fn offers_of(
-        &self,
-        cluster: ClusterId,
-        backend: &Backend,
-    ) -> Result<Arc<Vec<InstanceOffer>>, Useless> {
-        let known = self.known(cluster, backend)?;
-        if let Some((at, offers)) = &known.offers
-            && at.elapsed() < FRESH
-        {
-            return Ok(offers.clone());
-        }
-        let offers = match known.cloud.every_offer().await {
-            Outcome::Done(offers) => Arc::new(offers),
-            Outcome::Refused(why) | Outcome::Unknown(why) => return Err(Useless(why)),
-            Outcome::Absent => return Err(Useless("there is no such project".into())),
-        };
-        if let Some(known) = self
-            .known
-            .lock()
-            .get_mut(&(backend.project_id, backend.kind))
-        {
-            known.offers = Some((Instant::now(), offers.clone()));
-        }
-        Ok(offers)
-    }
-
-    fn known(&self, cluster: ClusterId, backend: &Backend) -> Result<Known, Useless> {
+    fn cloud_of(&self, state: &State, backend: &Backend) -> Result<Arc<Crusoe>, Useless> {
+        let cluster = state.cluster().map(|cluster| cluster.id);
+        let cluster = cluster.ok_or_else(|| Useless("there is no cluster yet".into()))?;
         let place = (backend.project_id, backend.kind);
         let found = self.known.lock().get(&place).cloned();
         if let Some(known) = found.filter(|known| known.configured == backend.updated_at) {
-            return Ok(known);
+            return Ok(known.cloud);
         }
+        let cloud = Arc::new(open(cluster, &self.opened(backend)?)?);
         let known = Known {
             configured: backend.updated_at,
-            cloud: Arc::new(open(cluster, &self.opened(backend)?)?),
-            offers: None,
+            cloud: cloud.clone(),
         };
-        self.known.lock().insert(place, known.clone());
-        Ok(known)
+        self.known.lock().insert(place, known);
+        Ok(cloud)
     }
 
     /// The whole configuration of a backend, credentials and all.
@@ -213,6 +182,15 @@ impl Clouds {
             config.insert("creds".into(), creds);
         }
         serde_json::from_value(config).map_err(|_| unreadable("the configuration"))
+    }
+}
+
+/// What a cloud said, or why nothing is known.
+fn healthy<T>(outcome: Outcome<T>) -> Result<T, Useless> {
+    match outcome {
+        Outcome::Done(said) => Ok(said),
+        Outcome::Refused(why) | Outcome::Unknown(why) => Err(Useless(why)),
+        Outcome::Absent => Err(Useless("there is no such project".into())),
     }
 }
 

@@ -130,12 +130,7 @@ fn people_act(world: &mut World, round: i64) {
 }
 
 fn any_run(world: &mut World) -> Option<String> {
-    let names: Vec<String> = world
-        .memory
-        .state
-        .unfinished_runs()
-        .map(|run| run.name.clone())
-        .collect();
+    let names = world.unfinished();
     world.rng.pick(&names).cloned()
 }
 

@@ -390,10 +390,23 @@ async fn both_versions_of_the_api_are_spoken() {
     assert_eq!(older.check().await, Outcome::Done(()));
 }
 
+const MACHINES: u32 = 200;
+
+/// Makes them all at once; answers how many calls that took.
+async fn make_all(sim: &Sim, backend: &Crusoe) -> u64 {
+    let offer = offer(backend, "a40.1x").await;
+    let before = sim.calls();
+    let keys: Vec<Key> = (1..=MACHINES).map(key).collect();
+    let plan = plan();
+    let made = keys.iter().map(|key| backend.create(key, &offer, &plan));
+    let made = futures::future::join_all(made).await;
+    assert!(made.iter().all(|one| matches!(one, Outcome::Done(_))));
+    sim.calls() - before
+}
+
 /// Two hundred machines take one call each, and few more between them.
 #[tokio::test]
 async fn two_hundred_machines_waste_no_calls() {
-    const MACHINES: u32 = 200;
     let large = sim(Options {
         stock: 1000,
         quota: 10_000,
@@ -405,15 +418,9 @@ async fn two_hundred_machines_waste_no_calls() {
         pace: Duration::from_millis(50),
         ..account(&large)
     });
-    let offer = offer(&backend, "a40.1x").await;
-    let before = large.calls();
-    let keys: Vec<Key> = (1..=MACHINES).map(key).collect();
-    let plan = plan();
-    let made = keys.iter().map(|key| backend.create(key, &offer, &plan));
-    let made = futures::future::join_all(made).await;
-    assert!(made.iter().all(|one| matches!(one, Outcome::Done(_))));
+    let calls = make_all(&large, &backend).await;
     assert_eq!(large.look(|world| world.made), u64::from(MACHINES));
-    let more = large.calls() - before - u64::from(MACHINES);
+    let more = calls - u64::from(MACHINES);
     assert!(
         more < u64::from(MACHINES) / 2,
         "{more} calls besides the orders"
@@ -425,7 +432,6 @@ async fn two_hundred_machines_waste_no_calls() {
 #[tokio::test]
 #[ignore = "a measurement that takes a minute"]
 async fn two_hundred_at_the_providers_pace() {
-    const MACHINES: u32 = 200;
     let strict = sim(Options {
         stock: 1000,
         quota: 10_000,
@@ -439,14 +445,8 @@ async fn two_hundred_at_the_providers_pace() {
         pace: usual,
         ..account(&strict)
     });
-    let offer = offer(&backend, "a40.1x").await;
-    let (before, begun) = (strict.calls(), std::time::Instant::now());
-    let keys: Vec<Key> = (1..=MACHINES).map(key).collect();
-    let plan = plan();
-    let made = keys.iter().map(|key| backend.create(key, &offer, &plan));
-    let made = futures::future::join_all(made).await;
+    let begun = std::time::Instant::now();
+    let calls = make_all(&strict, &backend).await;
     let took = begun.elapsed();
-    assert!(made.iter().all(|one| matches!(one, Outcome::Done(_))));
-    let calls = strict.calls() - before;
     println!("{MACHINES} machines, {calls} calls, {took:?}");
 }

@@ -57,11 +57,7 @@ impl SetBackend {
 /// The backend goes, and with it what was only watched in its account.
 pub(super) fn forget(draft: &mut Draft, project: ProjectId, kind: BackendType) {
     draft.remove_backend(project, kind);
-    let strays: Vec<IntentId> = draft
-        .intents()
-        .filter(|one| one.project_id == project && one.backend == kind && one.fleet_id.is_none())
-        .map(|one| one.id)
-        .collect();
+    let strays: Vec<IntentId> = draft.strays_of(project, kind).map(|one| one.id).collect();
     for stray in strays {
         draft.remove_intent(stray);
     }

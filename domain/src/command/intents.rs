@@ -156,9 +156,8 @@ fn refused(draft: &mut Draft, intent: Intent, why: &str) -> Outcome {
         // A look or a release was refused: that says nothing about the thing.
         return unknown(draft, intent, why);
     }
-    let wait = scarce(draft, &intent, why);
-    let place = place(&intent);
-    let why = format!("No {place}: {why}; next try in {wait} s");
+    let scarce = scarce(draft, &intent, why);
+    let why = scarce.map_or_else(|| why.to_owned(), |scarce| scarce.words(&place(&intent)));
     release(draft, intent, &why)
 }
 
@@ -391,11 +390,11 @@ pub(crate) fn place_of(offer: &crate::model::InstanceOffer) -> String {
     format!("{} in {}", offer.instance.name, offer.region)
 }
 
-/// Notes that the type is not to be had there for now. Answers for how many seconds.
-fn scarce(draft: &mut Draft, intent: &Intent, why: &str) -> i64 {
+/// Notes that the type is not to be had there for now.
+fn scarce(draft: &mut Draft, intent: &Intent, why: &str) -> Option<Scarce> {
     let fleet = intent.fleet_id.and_then(|id| draft.fleet(id).cloned());
     let (Some(fleet), Some(offer)) = (fleet, &intent.offer) else {
-        return SCARCE_SECONDS;
+        return None;
     };
     let mut changed: Fleet = fleet.as_ref().clone();
     let at = draft.at;
@@ -419,9 +418,9 @@ fn scarce(draft: &mut Draft, intent: &Intent, why: &str) -> i64 {
         times,
         why,
     };
-    changed.scarce.insert(place, scarce);
+    changed.scarce.insert(place, scarce.clone());
     draft.put_fleet(changed);
-    seconds
+    Some(scarce)
 }
 
 /// It was to be had, so the next refusal is a first one.

@@ -73,7 +73,7 @@ pub use set_reachability::{ConfirmGone, SetReachability};
 pub use set_run_status::SetRunStatus;
 pub use stop_runs::StopRuns;
 pub use submit_run::SubmitRun;
-pub use sweep::{Found, RecordSweep};
+pub use sweep::{Found, RecordSweep, without_record};
 pub use terminate_job::TerminateJob;
 pub use terminate_run::TerminateRun;
 pub use update_run::UpdateRun;

@@ -3,7 +3,7 @@
 use super::{Outcome, Reply, events};
 use crate::ids::{FleetId, InstanceId, IntentId};
 use crate::model::{
-    Fleet, FleetStatus, Instance, InstanceOffer, InstanceStatus, Intent, Phase, Purpose, Site,
+    Fleet, FleetStatus, Instance, InstanceOffer, InstanceStatus, Intent, Purpose, Site,
 };
 use crate::rejection::Rejection;
 use crate::state::Draft;
@@ -97,24 +97,12 @@ impl PlanMachine {
         key: String,
         purpose: Purpose,
     ) {
-        let created_at = draft.at;
+        let (project, backend) = (fleet.project_id, self.offer.backend);
+        let planned = Intent::new(id, project, backend, key, purpose, draft.at);
         draft.put_intent(Intent {
-            id,
-            project_id: fleet.project_id,
             fleet_id: Some(fleet.id),
-            backend: self.offer.backend,
-            key,
-            purpose,
             offer: Some(self.offer.clone()),
-            phase: Phase::Planned,
-            generation: 0,
-            created_at,
-            issued_at: None,
-            seen: None,
-            absence: None,
-            attempts: 0,
-            retry_at: None,
-            last_error: None,
+            ..planned
         });
     }
 }

@@ -5,7 +5,7 @@ use crate::ids::{IntentId, ProjectId};
 use crate::model::{Intent, Kind, Phase, Purpose, Seen};
 use crate::rejection::Rejection;
 use crate::spec::BackendType;
-use crate::state::Draft;
+use crate::state::{Draft, State};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -23,6 +23,21 @@ pub struct Found {
     pub id: String,
 }
 
+/// Those that no record means. Records of all projects count: they may share an account, and their things bear the same
+/// mark.
+pub fn without_record<'a>(state: &State, found: &'a [Found]) -> Vec<&'a Found> {
+    let records = state.intents().filter(|one| one.fleet_id.is_some());
+    let recorded: BTreeSet<(Kind, &str)> =
+        records.map(|one| (one.kind(), one.key.as_str())).collect();
+    // A machine's record speaks for its disk as well.
+    let is_known = |found: &Found| {
+        let key = found.key.as_str();
+        recorded.contains(&(found.kind, key))
+            || (found.kind == Kind::Disk && recorded.contains(&(Kind::Machine, key)))
+    };
+    found.iter().filter(|one| !is_known(one)).collect()
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RecordSweep {
     pub project: ProjectId,
@@ -38,19 +53,7 @@ impl RecordSweep {
         if draft.project(self.project).is_none() {
             return Err(Rejection::stale("The project is gone"));
         }
-        // Of all projects: they may share an account, and their things bear the same mark.
-        let recorded: BTreeSet<(Kind, String)> = draft
-            .intents()
-            .filter(|one| one.fleet_id.is_some())
-            .map(|one| (one.kind(), one.key.clone()))
-            .collect();
-        // A machine's record speaks for its disk as well.
-        let is_known = |found: &Found| {
-            recorded.contains(&(found.kind, found.key.clone()))
-                || (found.kind == Kind::Disk
-                    && recorded.contains(&(Kind::Machine, found.key.clone())))
-        };
-        let strays: Vec<&Found> = self.found.iter().filter(|one| !is_known(one)).collect();
+        let strays = without_record(draft, &self.found);
         let few = strays.len() <= REMOVED_MOST;
         for found in strays {
             self.stray(draft, found, self.remove && few);
@@ -92,18 +95,10 @@ impl RecordSweep {
     }
 
     fn record(&self, draft: &Draft, id: IntentId, found: &Found) -> Intent {
+        let purpose = Purpose::Stray { kind: found.kind };
+        let key = found.key.clone();
         Intent {
-            id,
-            project_id: self.project,
-            fleet_id: None,
-            backend: self.backend,
-            key: found.key.clone(),
-            purpose: Purpose::Stray { kind: found.kind },
-            offer: None,
             phase: Phase::Doubtful,
-            generation: 0,
-            created_at: draft.at,
-            issued_at: None,
             seen: Some(Seen {
                 id: found.id.clone(),
                 address: None,
@@ -111,10 +106,7 @@ impl RecordSweep {
                 user: String::new(),
                 port: 0,
             }),
-            absence: None,
-            attempts: 0,
-            retry_at: None,
-            last_error: None,
+            ..Intent::new(id, self.project, self.backend, key, purpose, draft.at)
         }
     }
 
@@ -122,10 +114,8 @@ impl RecordSweep {
     fn forget_vanished(&self, draft: &mut Draft) {
         let there: BTreeSet<IntentId> = self.found.iter().map(|found| self.id(found)).collect();
         let gone: Vec<IntentId> = draft
-            .intents()
-            .filter(|one| one.project_id == self.project && one.backend == self.backend)
-            .filter(|one| one.fleet_id.is_none() && one.phase == Phase::Doubtful)
-            .filter(|one| !there.contains(&one.id))
+            .strays_of(self.project, self.backend)
+            .filter(|one| one.phase == Phase::Doubtful && !there.contains(&one.id))
             .map(|one| one.id)
             .collect();
         for id in gone {

@@ -186,7 +186,7 @@ fn grow_in(
         let offer = match choose(fleet, &able, now) {
             Ok(offer) => offer.clone(),
             Err(Some((place, scarce))) => {
-                return Err(Obstacle::Refused(waits(&place, scarce)));
+                return Err(Obstacle::Refused(scarce.words(&place)));
             }
             Err(None) => return Err(Obstacle::Unfit),
         };
@@ -218,11 +218,6 @@ fn order(growth: &mut ProvisionJobs, offer: InstanceOffer, submission: &Submissi
             submissions: vec![submission.id],
         }),
     }
-}
-
-/// In words: what is waited for, and how long. Said the same at every look, so that it is said once.
-pub(super) fn waits(place: &str, scarce: &Scarce) -> String {
-    format!("No {place}: {}; next try in {} s", scarce.why, scarce.pause)
 }
 
 /// The least of what the run and the fleet allow.

@@ -1,7 +1,7 @@
 //! Instances that a cloud makes: choosing what to make, giving up what never answers, and seeing to it that nothing of
 //! an instance on its way out stays behind.
 
-use super::growth::{choose, fleet_offers_here, job_offers, waits};
+use super::growth::{choose, fleet_offers_here, job_offers};
 use super::pass::{Pass, after};
 use super::placement::Wishes;
 use crate::command::{
@@ -95,7 +95,7 @@ fn plan(pass: &mut Pass, instance: &Instance, made: &Made) {
         }
         Err(refused) => {
             let (why, until) = match refused {
-                Some((place, scarce)) => (waits(&place, scarce), scarce.until),
+                Some((place, scarce)) => (scarce.words(&place), scarce.until),
                 None => {
                     let at = after(pass.now, ASK_AGAIN_SECONDS);
                     (offers.nothing("No backend has an offer that fits"), at)

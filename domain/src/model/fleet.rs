@@ -61,6 +61,13 @@ pub struct Scarce {
     pub why: String,
 }
 
+impl Scarce {
+    /// In words: what is waited for, and how long. The same at every look, so that it is said once.
+    pub fn words(&self, what: &str) -> String {
+        format!("No {what}: {}; next try in {} s", self.why, self.pause)
+    }
+}
+
 impl Fleet {
     /// How many machines it may have, when a cloud makes them.
     pub fn nodes(&self) -> Option<FleetNodes> {

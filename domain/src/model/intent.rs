@@ -149,6 +149,35 @@ const GROWN_SECONDS: i64 = 60;
 const CALL_SECONDS: i64 = 10;
 
 impl Intent {
+    /// A record of something that nobody was asked for yet, and that belongs to no fleet.
+    pub fn new(
+        id: IntentId,
+        project_id: ProjectId,
+        backend: BackendType,
+        key: String,
+        purpose: Purpose,
+        created_at: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            project_id,
+            fleet_id: None,
+            backend,
+            key,
+            purpose,
+            offer: None,
+            phase: Phase::Planned,
+            generation: 0,
+            created_at,
+            issued_at: None,
+            seen: None,
+            absence: None,
+            attempts: 0,
+            retry_at: None,
+            last_error: None,
+        }
+    }
+
     pub fn kind(&self) -> Kind {
         match self.purpose {
             Purpose::Machine { .. } => Kind::Machine,
@@ -240,16 +269,7 @@ mod tests {
     fn young(issued: i64) -> Intent {
         let at = |second| Timestamp::from_second(second).unwrap();
         Intent {
-            id: IntentId::derived("machine", &[]),
-            project_id: ProjectId::derived("project", &[]),
-            fleet_id: None,
-            backend: BackendType::Crusoe,
-            key: "key".into(),
-            purpose: Purpose::Fabric { nodes: 1 },
-            offer: None,
             phase: Phase::Releasing,
-            generation: 0,
-            created_at: at(issued),
             issued_at: Some(at(issued)),
             seen: Some(Seen {
                 id: "id".into(),
@@ -258,10 +278,14 @@ mod tests {
                 user: String::new(),
                 port: 0,
             }),
-            absence: None,
-            attempts: 0,
-            retry_at: None,
-            last_error: None,
+            ..Intent::new(
+                IntentId::derived("machine", &[]),
+                ProjectId::derived("project", &[]),
+                BackendType::Crusoe,
+                "key".into(),
+                Purpose::Fabric { nodes: 1 },
+                at(issued),
+            )
         }
     }
 

@@ -139,6 +139,19 @@ impl State {
             .filter_map(|(_, id)| self.intents.get(id))
     }
 
+    /// What was found in an account of the project, and belongs to no fleet.
+    pub fn strays_of(
+        &self,
+        project: ProjectId,
+        backend: BackendType,
+    ) -> impl Iterator<Item = &Arc<Intent>> {
+        let there = move |one: &&Arc<Intent>| one.project_id == project && one.backend == backend;
+        self.intents
+            .values()
+            .filter(there)
+            .filter(|one| one.fleet_id.is_none())
+    }
+
     /// Idle and busy instances with free blocks, in order of their numbers.
     pub fn open_instances_of(&self, fleet: FleetId) -> impl Iterator<Item = &Arc<Instance>> {
         let start = (fleet, 0, InstanceId(uuid::Uuid::nil()));

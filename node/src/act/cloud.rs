@@ -6,7 +6,7 @@ use dstack_backends::{Backend, Fabric, Key, Machine, Outcome, Plan};
 use dstack_deploy::first_boot::FirstBoot;
 use dstack_domain::command::{RecordIntent, Sighting};
 use dstack_domain::ids::{IntentId, ProjectId};
-use dstack_domain::model::{InstanceOffer, Intent, Kind, Phase, Purpose, Seen};
+use dstack_domain::model::{Intent, Kind, Phase, Purpose, Seen};
 use dstack_domain::state::State;
 use std::sync::Arc;
 
@@ -43,15 +43,13 @@ async fn make(tools: &Tools, order: &Order) -> Sighting {
             Ok(plan) => machine(order.cloud.create(&order.key, offer, &plan).await),
             Err(why) => Sighting::Refused { why },
         },
-        Purpose::Fabric { nodes } => fabric(made_fabric(order, offer, nodes).await),
+        Purpose::Fabric { nodes } => {
+            fabric(order.cloud.create_fabric(&order.key, offer, nodes).await)
+        }
         Purpose::Stray { .. } => Sighting::Refused {
             why: "nobody makes strays".into(),
         },
     }
-}
-
-async fn made_fabric(order: &Order, offer: &InstanceOffer, nodes: u32) -> Outcome<Fabric> {
-    order.cloud.create_fabric(&order.key, offer, nodes).await
 }
 
 /// Looks whether it is there, and where.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use axum::extract::{Path, State};
 use dstack_api::http::leaks::{Leaks, LedgerThing, Verdict};
-use dstack_backends::Outcome as Asked;
 use dstack_domain::command::Found;
 use dstack_domain::ids::ProjectId;
 use dstack_domain::model::{Intent, Kind, Phase};
@@ -33,13 +32,7 @@ pub async fn list(
         let clouds = &context.clouds;
         let asked = clouds.inventory(scope.state(), scope.project_id(), kind);
         match asked.await {
-            Ok(Asked::Done(found)) => {
-                there.extend(found.into_iter().map(|one| (place(kind, &one), one)))
-            }
-            Ok(Asked::Refused(why) | Asked::Unknown(why)) => {
-                problems.push(format!("Backend {kind}: {why}"));
-            }
-            Ok(Asked::Absent) => problems.push(format!("Backend {kind}: there is no such account")),
+            Ok(found) => there.extend(found.into_iter().map(|one| (place(kind, &one), one))),
             Err(error) => problems.push(format!("Backend {kind}: {error}")),
         }
     }

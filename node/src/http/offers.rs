@@ -4,7 +4,7 @@ use dstack_api::http::offers::InstanceOffer;
 use dstack_domain::decide::cloud_offers::{better, suitable};
 use dstack_domain::decide::growth;
 use dstack_domain::decide::placement::{self, Wishes};
-use dstack_domain::spec::{JobSpec, RunSpec};
+use dstack_domain::spec::{JobSpec, ProfileParams, RunSpec};
 
 use super::access::Scope;
 use crate::context::Context;
@@ -12,15 +12,18 @@ use crate::context::Context;
 /// All offers of the project's fleets for one job, the usable ones first.
 pub fn offers(scope: &Scope, spec: &RunSpec, job: &JobSpec) -> Vec<InstanceOffer> {
     let profile = spec.merged_profile();
-    let wishes = Wishes {
-        project: scope.project_id(),
-        profile: &profile,
-        fleet: None,
-    };
-    placement::offers(scope.state(), &wishes, job)
+    placement::offers(scope.state(), &wishes(scope, &profile), job)
         .into_iter()
         .map(|offer| offer.offer)
         .collect()
+}
+
+fn wishes<'a>(scope: &Scope, profile: &'a ProfileParams) -> Wishes<'a> {
+    Wishes {
+        project: scope.project_id(),
+        profile,
+        fleet: None,
+    }
 }
 
 /// As [`offers`], with what the project's fleets could have made.
@@ -36,13 +39,13 @@ pub async fn reachable(
         return all;
     }
     let profile = spec.merged_profile();
-    let wishes = Wishes {
-        project: scope.project_id(),
-        profile: &profile,
-        fleet: None,
-    };
     let clouds = context.clouds.offers(state, scope.project_id()).await;
-    all.extend(growth::run_offers(state, &wishes, job, &clouds.offers));
+    all.extend(growth::run_offers(
+        state,
+        &wishes(scope, &profile),
+        job,
+        &clouds.offers,
+    ));
     all.sort_by(better);
     all
 }

@@ -171,6 +171,12 @@ impl World {
         self.expect_reply(reply);
     }
 
+    /// Names of the runs that are not over.
+    pub fn unfinished(&self) -> Vec<String> {
+        let runs = self.memory.state.unfinished_runs();
+        runs.map(|run| run.name.clone()).collect()
+    }
+
     pub fn run(&self, name: &str) -> Arc<Run> {
         self.memory
             .state

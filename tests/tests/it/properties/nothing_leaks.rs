@@ -54,12 +54,7 @@ fn act(world: &mut World, round: u64, cluster: &serde_json::Value) {
             );
         }
         4 | 5 => {
-            let running: Vec<String> = world
-                .memory
-                .state
-                .unfinished_runs()
-                .map(|run| run.name.clone())
-                .collect();
+            let running = world.unfinished();
             if let Some(name) = world.rng.pick(&running).cloned() {
                 let abort = world.rng.chance(500);
                 world.stop(&name, abort);
@@ -119,13 +114,7 @@ fn no_machine_is_orphaned_or_made_twice() {
             assert_ne!(reason, Some(JobReason::InstanceUnreachable), "{job:?}");
         }
         // And when nobody wants anything, nothing is left.
-        let names: Vec<String> = world
-            .memory
-            .state
-            .unfinished_runs()
-            .map(|run| run.name.clone())
-            .collect();
-        for name in names {
+        for name in world.unfinished() {
             world.stop(&name, true);
         }
         assert!(world.run_until(120, |world| {
