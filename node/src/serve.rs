@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
@@ -16,6 +17,9 @@ use crate::introduce::{Introduced, introduce};
 use crate::replica::{End, Replica};
 use crate::settings::Settings;
 use crate::telemetry;
+
+/// For what runs in blocking threads when the replica has ended: reads of the stores, which take milliseconds.
+const LAST_READERS: Duration = Duration::from_secs(5);
 
 /// The whole process.
 pub fn main() -> ExitCode {
@@ -54,8 +58,8 @@ fn serve(args: Serve) -> Result<(), Failure> {
             Failure::new(Kind::Fatal, "the runtime could not be started").source(error)
         })?;
     let outcome = runtime.block_on(run(settings));
-    // What still runs in blocking threads is of no interest to anybody any more.
-    runtime.shutdown_background();
+    // A thread that still reads the stores must be out of them before the process tears them down.
+    runtime.shutdown_timeout(LAST_READERS);
     outcome
 }
 
