@@ -156,12 +156,11 @@ impl LogStore {
         limit: usize,
     ) -> Result<Page, LogError> {
         let key = Key::new(submission, stream);
-        let (at, frames) = self.inner.read_local(key, from, limit).await?;
-        let (at, frames) = if frames.is_empty() && self.inner.refresh(key).await? {
-            self.inner.read_local(key, from, limit).await?
-        } else {
-            (at, frames)
-        };
+        let (mut at, mut frames) = self.inner.read_local(key, from, limit).await?;
+        if frames.is_empty() {
+            self.inner.refresh(key).await?;
+            (at, frames) = self.inner.read_local(key, from, limit).await?;
+        }
         let end = self.inner.end_local(key).await?;
         Ok(Page {
             from: at,
@@ -187,7 +186,10 @@ impl LogStore {
         let mut end = watch().await?;
         loop {
             let own = *end.borrow_and_update();
-            if own > offset || self.inner.refresh(key).await? && *end.borrow() > offset {
+            if own <= offset {
+                self.inner.refresh(key).await?;
+            }
+            if *end.borrow() > offset {
                 return Ok(true);
             }
             let look = deadline.min(Instant::now() + LOOK);
@@ -398,16 +400,17 @@ impl Inner {
         looked.insert(key, (Instant::now(), furthest));
     }
 
-    /// Looks at the others' copies, unless that was done a moment ago. True when it brought something new.
-    async fn refresh(self: &Arc<Self>, key: Key) -> Result<bool, LogError> {
+    /// Looks at the others' copies, unless that was done a moment ago, and fetches what they have more. The caller
+    /// looks at its own copy again, whoever brought it on: another replica may be sending meanwhile.
+    async fn refresh(self: &Arc<Self>, key: Key) -> Result<(), LogError> {
         let own = self.end_local(key).await?;
         let seen = self.looked.lock().get(&key).copied();
         if seen.is_some_and(|(at, end)| at.elapsed() < FRESH && end <= own) {
-            return Ok(false);
+            return Ok(());
         }
         let ends = self.ends(key).await;
         let furthest = ends.iter().map(|(_, end)| *end).max().unwrap_or(0);
         self.note(key, furthest);
-        Ok(self.catch_up(key, &ends).await? > own)
+        self.catch_up(key, &ends).await.map(drop)
     }
 }

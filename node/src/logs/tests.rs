@@ -241,6 +241,21 @@ async fn output_that_nobody_has_any_more_leaves_a_hole_not_a_stop() {
     );
 }
 
+/// A replica that is just being sent what it asks for must not take "I got nothing more" for "there is nothing".
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_is_read_while_it_arrives() {
+    let cluster = Cluster::new();
+    for n in 0..300 {
+        let job = SubmissionId::from(uuid::Uuid::from_u128(n));
+        let appended = cluster
+            .store(1)
+            .append(job, Stream::Job, 0, lines(0, 5))
+            .await;
+        let page = cluster.store(3).read(job, Stream::Job, 0, 4096).await;
+        assert_eq!(page.unwrap().next(), appended.unwrap(), "stream {n}");
+    }
+}
+
 #[tokio::test]
 async fn nonsense_is_refused() {
     let cluster = Cluster::new();
